@@ -1,0 +1,286 @@
+"""The configuration as frozen models: declared once, documented in place, every mistake reported at once.
+
+:func:`parse` turns TOML text into a :class:`Config` or raises :class:`ConfigError` with one sentence per mistake.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from live_spec.labels import LABELS, unit
+
+DURATION = re.compile(r"^\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|s|min|h)\s*$")
+SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+def parse_duration_s(value: object) -> float:
+    """``"60 s"``, ``"3 min"``, ``"1 h"`` to seconds; a bare number is refused because its unit is unknown."""
+    if isinstance(value, str) and (match := DURATION.match(value)):
+        return float(match[1]) * SECONDS[match[2]]
+    raise ValueError(f'must be a number with its unit, such as "60 s" or "3 min", not {value!r}')
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration_s)]
+
+
+class Model(BaseModel):
+    """Base of all sections: frozen, and an unknown key is a mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Instrument(Model):
+    """What feeds the daemon."""
+
+    name: Literal["apogee-n", "apogee-s", "generic"] = "apogee-n"
+    """Preset of the spectrograph."""
+    observatory: str = "APO"
+    """Sets the SJD offset on screens and in reports."""
+    exposure_unit: Literal["single", "pair"] = "pair"
+    """Stop points fall after every exposure, or only after whole A/B dither pairs."""
+
+
+class ModelChoice(Model):
+    """Which bundle reads the spectra."""
+
+    path: str = "default"
+    """A bundle directory, or ``default`` for the one in the package."""
+    draws: int | None = Field(None, ge=2, le=1000)
+    """MC-dropout passes; by default what the bundle was calibrated with."""
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    threads: int | None = Field(None, ge=1)
+    """CPU threads for inference; by default all cores."""
+
+
+Goals = dict[str, float]
+
+
+class Target(Model):
+    """Goals of a group of fibres; the first group whose ``select`` is true takes the fibre."""
+
+    name: str
+    select: str = "true"
+    """Expression over ``program``, ``h``, ``fibre``, ``star``, ``role``: comparisons, ``in``, ``and``, ``or``, ``not``."""
+    priority: int = Field(1, ge=0)
+    """0 = never counts, 1 = counts for the rule."""
+    goals: Goals
+    """Label to 1-sigma limit: dex, K for teff."""
+    watch: Goals = {}
+    """Shown, not required."""
+
+    @field_validator("goals", "watch")
+    @classmethod
+    def _labels_exist(cls, goals: Goals) -> Goals:
+        for label, sigma in goals.items():
+            if label not in LABELS:
+                near = difflib.get_close_matches(label, LABELS, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ValueError(f"{label!r} is no label; labels are {', '.join(LABELS)}{hint}")
+            if not 0 < sigma < (1000 if unit(label) == "K" else 1):
+                raise ValueError(f"goal for {label} must be a positive 1-sigma limit in {unit(label)}, not {sigma}")
+        return goals
+
+
+class Rule(Model):
+    """When a visit is done: a quorum of the targets that count, with a stated confidence."""
+
+    name: str
+    version: int = Field(1, ge=1)
+    """Raise it with every change of goals or rule: advice carries it."""
+    kind: Literal["abundance-fraction", "plan"] = "abundance-fraction"
+    fraction: float = Field(0.80, gt=0, le=1)
+    """Share of priority-1 targets that must be within their goals."""
+    confidence: float = Field(0.80, gt=0.5, lt=1)
+    """Stop when P(fraction reached) is at least this."""
+    min_exposures: int = Field(2, ge=1)
+    max_exposures: int = Field(8, ge=1)
+    """The cap; the plan is the default when there is no advice."""
+    extend: bool = False
+    """May it advise more exposures than planned?"""
+    gain_floor: float = Field(0.01, ge=0, le=1)
+    """Stop when the remaining time would add less than this share of targets per stop point."""
+
+    @field_validator("fraction", "confidence", mode="before")
+    @classmethod
+    def _not_percent(cls, value: object) -> object:
+        if isinstance(value, (int, float)) and 1 < value <= 100:
+            raise ValueError(f"is a share between 0 and 1: {value / 100:.2f}, not {value:g}?")
+        return value
+
+    @model_validator(mode="after")
+    def _min_below_max(self) -> Rule:
+        if self.min_exposures > self.max_exposures:
+            raise ValueError(f"min_exposures {self.min_exposures} is above max_exposures {self.max_exposures}")
+        return self
+
+
+class Policy(Model):
+    """Which rule advises and whether observers see it."""
+
+    active: str = "abundance-80"
+    """Name of the rule that advises."""
+    mode: Literal["shadow", "advise"] = "shadow"
+    """``shadow``: compute and record, screens say "would say"; ``advise``: show to observers."""
+    rule: tuple[Rule, ...] = (Rule(name="abundance-80"),)
+
+    @model_validator(mode="after")
+    def _active_exists(self) -> Policy:
+        names = [rule.name for rule in self.rule]
+        if self.active not in names:
+            raise ValueError(f"active rule {self.active!r} is not defined; rules are {', '.join(names)}")
+        return self
+
+    @property
+    def active_rule(self) -> Rule:
+        return next(rule for rule in self.rule if rule.name == self.active)
+
+
+class Limits(Model):
+    """When input is too old or too poor to advise on."""
+
+    stale_warn: Duration = 60.0
+    stale_stop: Duration = 180.0
+    """After this long without data there is NO ADVICE."""
+    untrusted_max: float = Field(0.5, gt=0, le=1)
+    """With a larger share of untrusted targets there is NO ADVICE."""
+    throughput_warn: float = Field(0.80, gt=0)
+    """(S/N)^2 of an exposure over the visit's median below which a warning is raised."""
+    throughput_serious: float = Field(0.50, gt=0)
+
+
+class Io(Model):
+    """Where messages come from and go to."""
+
+    input: str = "tcp://127.0.0.1:5749"
+    """The feed's PUB endpoint; the daemon connects. The feed's replay endpoint is the next port."""
+    output: str = "tcp://127.0.0.1:5750"
+    """The daemon's PUB endpoint for advice and snapshots; the daemon binds."""
+    record: str = "runs/live"
+    """Directory of the journal."""
+
+
+class Display(Model):
+    """How screens look."""
+
+    theme: Literal["default", "light", "mono", "night"] = "default"
+    interval: Duration = 1.0
+
+
+class Config(Model):
+    """A complete configuration."""
+
+    schema_version: Literal[1] = Field(1, alias="schema")
+    instrument: Instrument = Instrument()
+    model: ModelChoice = ModelChoice()
+    target: tuple[Target, ...] = (Target(name="all", goals={"fe_h": 0.05, "mg_h": 0.05}),)
+    policy: Policy = Policy()
+    limits: Limits = Limits()
+    io: Io = Io()
+    display: Display = Display()
+
+    @property
+    def sha(self) -> str:
+        """Short sha256 of everything that can change an advice (not of endpoints, threads or looks)."""
+        parts = self.model_dump(mode="json", exclude={"io": True, "display": True, "model": {"threads", "device"}})
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+class ConfigError(ValueError):
+    """The configuration has mistakes; ``str()`` lists all of them, a line each."""
+
+
+def parse(text: str, *, name: str) -> Config:
+    """Parse TOML text into a configuration.
+
+    Raises:
+        ConfigError: With one line per mistake: line number where it can be found, key, what is allowed, did-you-mean.
+    """
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name}: not valid TOML: {error}") from None
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        lines = sorted({_sentence(dict(problem), text) for problem in error.errors()})
+    count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
+    body = "\n".join(f"  line {line:>3}  {words}" if line else f"  {words}" for line, words in lines)
+    raise ConfigError(f"{name}: {count}, nothing was started\n{body}")
+
+
+def load(path: Path) -> Config:
+    """Read a configuration file.
+
+    Raises:
+        ConfigError: When the file cannot be read or has mistakes.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8 text") from None
+    return parse(text, name=str(path))
+
+
+def _sentence(problem: dict[str, Any], text: str) -> tuple[int, str]:
+    """One mistake as (line number or 0, words)."""
+    location = tuple(problem["loc"])
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".") or "file"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(location[-1]), _keys_at(location[:-1]), n=1)
+        message = "unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
+    elif problem["type"] == "literal_error":
+        allowed = re.findall(r"'([^']*)'", str(problem["ctx"]["expected"]))
+        near = difflib.get_close_matches(str(problem["input"]), allowed, n=1)
+        message += f", not {problem['input']!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+    elif problem["type"] not in ("missing", "value_error"):
+        message += f", not {problem['input']!r}"
+    return _line_of(location, text), f"{path}: {message}"
+
+
+def _keys_at(location: tuple[Any, ...]) -> list[str]:
+    model: Any = Config
+    for part in location:
+        if isinstance(part, str) and isinstance(model, type) and issubclass(model, BaseModel):
+            annotation = model.model_fields[part].annotation if part in model.model_fields else None
+            inner = [a for a in getattr(annotation, "__args__", ()) if isinstance(a, type)]
+            model = inner[0] if inner else annotation
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return []
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _line_of(location: tuple[Any, ...], text: str) -> int:
+    """The line on which a key path is set, found by walking the file's table headers; 0 when it is nowhere."""
+    tables = [part for part in location if isinstance(part, str)]
+    counts: dict[str, int] = {}
+    wanted_indices = [part for part in location if isinstance(part, int)]
+    best, current = 0, ""
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if header := re.match(r"^\[\[?([^\]]+)\]\]?", stripped):
+            current = header[1].strip()
+            if stripped.startswith("[["):
+                counts[current] = counts.get(current, -1) + 1
+            if current.split(".") == tables[: len(current.split("."))] and _index_fits(counts, current, wanted_indices):
+                best = number
+            continue
+        key = re.match(r"^([A-Za-z0-9_\-]+)\s*=", stripped)
+        prefix = [] if not current else current.split(".")
+        if key and [*prefix, key[1]] == tables[: len(prefix) + 1] and _index_fits(counts, current, wanted_indices):
+            best = number
+    return best
+
+
+def _index_fits(counts: dict[str, int], table: str, wanted: list[int]) -> bool:
+    return table not in counts or not wanted or counts[table] == wanted[0]

@@ -1,0 +1,109 @@
+"""What a screen shows of a visit: plain values that cross a socket as JSON; the view is a function of this alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from live_spec.events import Advice, RaiseAlarm
+
+SCHEMA = "live-spec.snapshot/1"
+
+
+@dataclass(frozen=True, slots=True)
+class ElementRow:
+    """One label of the goals, over the targets that count."""
+
+    label: str
+    required: bool
+    """False for a watched label: shown, not needed by the rule."""
+    goal: float | None
+    """Median goal over its targets, label units."""
+    median_sigma: float | None
+    share_at_goal: float | None
+    left: int | None
+    """Median number of further exposures for the targets not yet there; ``None`` when unknown, 0 when done."""
+    left_p10: int | None
+    left_p90: int | None
+    sigma_history: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FibreRow:
+    """One fibre. ``ratio`` is sigma over goal per label of the goals; above 1 is not there yet."""
+
+    fibre: int
+    star: str
+    role: str
+    program: str | None
+    h_mag: float | None
+    snr: float | None
+    state: str
+    """A :class:`~live_spec.events.TargetState` value."""
+    counts: bool
+    ratio: dict[str, float | None]
+    value: dict[str, float | None]
+    sigma: dict[str, float | None]
+    left: int | None
+    p_goal: float | None
+    why: str
+    """Why this state, one short sentence; empty where the state says it all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """How the night goes, relative to nominal where that is known."""
+
+    snr2: float | None
+    """Median (S/N)^2 per pixel of the last exposure over science fibres."""
+    snr2_relative: float | None
+    """The last exposure's (S/N)^2 over the median of the visit's earlier ones."""
+    snr2_history: tuple[float | None, ...]
+    n_missing: int
+    """Assigned fibres without data in the last exposure."""
+    sky: float | None = None
+    seeing_arcsec: float | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state of the daemon at one moment."""
+
+    source: str
+    """``LIVE``, ``REPLAY`` or ``DEMO``: marked on every screen."""
+    mode: str
+    """``shadow`` or ``advise``."""
+    telescope: str | None
+    field: str | None
+    design: str | None
+    visit: str | None
+    exposure: int
+    """Last exposure with data; 0 before the first."""
+    plan: int | None
+    dither: str | None
+    observed_at: str | None
+    bundle: str | None
+    bundle_note: str
+    """What a person must know of the model, e.g. ``trained on simulated spectra``."""
+    passes: int | None
+    rule: str
+    advice: Advice | None
+    states: dict[str, int]
+    n_targets: int
+    n_counting: int
+    elements: tuple[ElementRow, ...]
+    conditions: Conditions
+    fibres: tuple[FibreRow, ...]
+    alarms: tuple[RaiseAlarm, ...]
+    log: tuple[str, ...]
+    """Newest last, plain sentences."""
+    stale_warn_s: float = 60.0
+    stale_stop_s: float = 180.0
+    seq: int = 0
+    made_at: str | None = None
+    """Wall clock of the publisher, UTC; filled by the daemon when it sends."""
+    received_at: str | None = None
+    """Wall clock at which the last data arrived, UTC; filled by the daemon."""
+    latency_s: float | None = None
+    """Message to verdict of the last exposure, seconds; filled by the daemon."""
+    schema: str = SCHEMA
