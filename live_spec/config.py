@@ -68,7 +68,7 @@ class Target(Model):
 
     name: str
     select: str = "true"
-    """Expression over ``program``, ``h``, ``fibre``, ``star``, ``role``: comparisons, ``in``, ``and``, ``or``, ``not``."""
+    """Expression over ``program``, ``h``, ``fibre``, ``star``, ``role`` with comparisons, ``in``, ``and``, ``or``, ``not``."""
     priority: int = Field(1, ge=0)
     """0 = never counts, 1 = counts for the rule."""
     goals: Goals
