@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from live_spec.labels import LABELS, unit
+from live_spec.selection import selector
 
 DURATION = re.compile(r"^\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|s|min|h)\s*$")
 SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
@@ -68,13 +69,19 @@ class Target(Model):
 
     name: str
     select: str = "true"
-    """Expression over ``program``, ``h``, ``fibre``, ``star``, ``role`` with comparisons, ``in``, ``and``, ``or``, ``not``."""
+    """Expression over fibre metadata, see :mod:`live_spec.selection`; the default takes every science fibre."""
     priority: int = Field(1, ge=0)
     """0 = never counts, 1 = counts for the rule."""
     goals: Goals
     """Label to 1-sigma limit: dex, K for teff."""
     watch: Goals = {}
     """Shown, not required."""
+
+    @field_validator("select")
+    @classmethod
+    def _select_compiles(cls, expression: str) -> str:
+        selector(expression)
+        return expression
 
     @field_validator("goals", "watch")
     @classmethod
