@@ -1,7 +1,7 @@
 """Expressions that pick fibres by their metadata, such as ``program in ['mwm_disk'] and h < 12.8``.
 
-Names: ``program`` (also ``carton``), ``h``, ``fibre``, ``star``, ``role``. Operators: comparisons, ``in``, ``and``, ``or``,
-``not``. A comparison with something unknown is false: unknown never selects.
+Names: ``program`` (also ``carton``), ``h``, ``fibre``, ``star``, ``role``. Operators: comparisons, ``in``, ``and``,
+``or``, ``not``. Logic is three-valued: a comparison with something unknown is unknown, and unknown never selects.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def selector(expression: str) -> Callable[[Metadata], bool]:
     except SyntaxError as error:
         raise SelectionError(f"{expression!r} is not an expression: {error.msg}") from None
     _check(tree, expression)
-    return lambda metadata: bool(_value(tree, metadata))
+    return lambda metadata: _value(tree, metadata) is True
 
 
 def _check(node: ast.AST, expression: str) -> None:
@@ -84,20 +84,23 @@ def _value(node: ast.AST, metadata: Metadata) -> object:
             number = _value(operand, metadata)
             return -number if isinstance(number, int | float) else None
         case ast.UnaryOp(operand=operand):
-            return not _value(operand, metadata)
-        case ast.BoolOp(op=ast.And(), values=values):
-            return all(_value(value, metadata) for value in values)
-        case ast.BoolOp(values=values):
-            return any(_value(value, metadata) for value in values)
+            truth = _value(operand, metadata)
+            return None if truth is None else not truth
+        case ast.BoolOp(op=op, values=values):
+            decisive = isinstance(op, ast.Or)  # one true decides an or, one false an and
+            truths = [_value(value, metadata) for value in values]
+            if decisive in truths:
+                return decisive
+            return None if None in truths else not decisive
         case ast.Compare(left=left, ops=ops, comparators=comparators):
             terms = [_value(left, metadata), *(_value(term, metadata) for term in comparators)]
+            if None in terms:
+                return None
             return all(_holds(op, a, b) for op, a, b in zip(ops, terms[:-1], terms[1:], strict=True))
     raise AssertionError(f"unchecked node {ast.dump(node)}")
 
 
 def _holds(op: ast.cmpop, left: object, right: object) -> bool:
-    if left is None or right is None:
-        return False
     try:
         return bool(COMPARISONS[type(op)](left, right))
     except TypeError:
