@@ -1,0 +1,189 @@
+"""Continuum normalisation: a polynomial of degree 2 per detector through pixels chosen to be free of lines.
+
+The fit is weighted by inverse variance and leaves out pixels without information, all fibres in one batched solve.
+:func:`normalise_reference` instead repeats, to the number, what the reference implementation of the method does.
+
+References:
+    Ness et al. 2015, ApJ 808, 16 (continuum pixels); Leung & Bovy 2018, MNRAS 483, 3255, section 3.2.
+"""
+
+# Shape legend: F fibres, P pixels of the grid (8575), C pixels cut to the detectors (7514), D detectors,
+# N continuum pixels of one detector.
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from live_spec.spectra.bitmasks import BAD_BITS, has_any
+from live_spec.spectra.grid import APSTAR, Grid
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+
+MAX_CONDITION: Final = 1e10  # of the 3 x 3 normal matrix; beyond it fewer than three pixels carry all the weight
+
+
+class SpectrumShapeError(ValueError):
+    """An array of spectra has not the shape the function needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Normalised:
+    """Spectra divided by their continuum, on the full grid; a pixel without information has flux 1 and ivar 0."""
+
+    flux_FP: Float32
+    ivar_FP: Float32
+    continuum_FP: Float32
+    """NaN where no continuum is known."""
+    detector_ok_FD: NDArray[np.bool_]
+    """False where a detector had too few good continuum pixels or its continuum is not positive throughout."""
+
+
+@cache
+def continuum_pixels(grid: Grid = APSTAR) -> NDArray[np.intp]:
+    """Indices on the grid of the continuum pixels that fall on its detectors, ascending: 529 on the apStar grid."""
+    assert (grid.log10_first, grid.log10_step) == (APSTAR.log10_first, APSTAR.log10_step)
+    text = resources.files("live_spec").joinpath("data/continuum_pixels.txt").read_text(encoding="utf-8")
+    pixels = np.array([int(n) for line in text.splitlines() if not line.startswith("#") for n in line.split()])
+    pixels = pixels[np.isin(pixels, grid.cut)]
+    pixels.flags.writeable = False
+    return pixels
+
+
+def normalise(flux_FP: ArrayLike, ivar_FP: ArrayLike, *, grid: Grid = APSTAR, min_pixels: int = 20) -> Normalised:
+    """Divide spectra by a continuum fitted per detector with weights ``ivar``.
+
+    Args:
+        flux_FP: Rest-frame flux on the grid, any unit. Values where ``ivar`` is 0 are never used.
+        ivar_FP: Inverse variance of the flux; 0, negative or not finite means no information.
+        min_pixels: A detector with fewer good continuum pixels is flagged and loses its information.
+    Raises:
+        SpectrumShapeError: When the arrays are not both of shape (F, grid.n_pixels).
+    """
+    flux_FP, ivar_FP = check_pair(flux_FP, ivar_FP, grid)
+    n_fibres = len(flux_FP)
+    out = Normalised(
+        np.ones(flux_FP.shape, np.float32),
+        np.zeros(flux_FP.shape, np.float32),
+        np.full(flux_FP.shape, np.nan, np.float32),
+        np.zeros((n_fibres, len(grid.detectors)), np.bool_),
+    )
+    every_pixel = continuum_pixels(grid)
+    for d, (first, stop) in enumerate(grid.detectors):
+        basis = _chebyshev_basis(stop - first)
+        pixels = every_pixel[(every_pixel >= first) & (every_pixel < stop)]
+        continuum, ok_F = _fit(flux_FP[:, pixels], ivar_FP[:, pixels], basis[pixels - first], basis, min_pixels)
+        ok_F &= continuum.min(axis=1) > 0
+        continuum[~ok_F] = 1.0
+
+        flux, ivar = flux_FP[:, first:stop], ivar_FP[:, first:stop]
+        good = ok_F[:, None] & (ivar > 0) & np.isfinite(ivar) & np.isfinite(flux)
+        np.divide(flux, continuum, out=out.flux_FP[:, first:stop], where=good, casting="same_kind")
+        # One factor at a time: in absolute flux units the square of a continuum underflows 32 bits.
+        np.multiply(ivar * continuum, continuum, out=out.ivar_FP[:, first:stop], where=good, casting="same_kind")
+        out.continuum_FP[:, first:stop] = np.where(ok_F[:, None], continuum, np.nan)
+        out.detector_ok_FD[:, d] = ok_F
+    return out
+
+
+def network_input(
+    normalised: Normalised, mean_spectrum_C: ArrayLike, *, grid: Grid = APSTAR
+) -> tuple[Float32, Float32]:
+    """What the network reads: normalised flux minus the training set's mean, and its ivar, both (F, C).
+
+    A pixel without information enters as the expected continuum, 1, before the mean is taken off.
+    """
+    mean_C = np.asarray(mean_spectrum_C, np.float32)
+    if mean_C.shape != (grid.n_cut,):
+        raise SpectrumShapeError(f"the mean spectrum must have shape ({grid.n_cut},), not {mean_C.shape}")
+    return normalised.flux_FP[:, grid.cut] - mean_C, normalised.ivar_FP[:, grid.cut]
+
+
+def normalise_reference(
+    flux_FP: ArrayLike,
+    error_FP: ArrayLike,
+    pixel_flags_FP: ArrayLike | None = None,
+    *,
+    bad_bits: int = BAD_BITS,
+    grid: Grid = APSTAR,
+) -> tuple[Float64, Float64]:
+    """Normalise as the reference implementation (astroNN) does; flux and error on the cut pixels, (F, C).
+
+    Its w = 1/(sigma^2 + 1e-8) multiplies the residual, so the weight is in truth ivar squared, and flagged pixels stay
+    in the fit. Afterwards negative flux becomes 0, what is not finite 1, and a flagged pixel gets flux 1 and error 1.
+    """
+    flux_FP, error_FP = check_pair(flux_FP, error_FP, grid)
+    flux_FC, error_FC = flux_FP[:, grid.cut].astype(np.float64), error_FP[:, grid.cut].astype(np.float64)
+    is_continuum_C = np.isin(grid.cut, continuum_pixels(grid))
+    for a, b in grid.cut_detectors:
+        x_N = np.flatnonzero(is_continuum_C[a:b])
+        for flux, error in zip(flux_FC[:, a:b], error_FC[:, a:b], strict=True):
+            used_N = x_N[np.isfinite(flux[x_N]) & ~np.isnan(error[x_N])]
+            if used_N.size > 2:
+                weight_N = 1.0 / (error[used_N] ** 2 + 1e-8)
+                fit = np.polynomial.chebyshev.Chebyshev.fit(used_N, flux[used_N], deg=2, w=weight_N)
+                continuum = fit(np.arange(b - a))
+            else:
+                continuum = np.full(b - a, np.nan)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                flux /= continuum
+                error /= continuum
+    flux_FC[flux_FC < 0] = 0.0
+    flux_FC[~np.isfinite(flux_FC)] = 1.0
+    if pixel_flags_FP is not None:
+        flagged_FC = has_any(np.asarray(pixel_flags_FP)[:, grid.cut], bad_bits)
+        flux_FC[flagged_FC] = 1.0
+        error_FC[flagged_FC] = 1.0
+    return flux_FC, error_FC
+
+
+def check_pair(
+    flux_FP: ArrayLike, other_FP: ArrayLike, grid: Grid
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Both arrays as floating point of shape (F, grid.n_pixels), or :class:`SpectrumShapeError`."""
+    flux, other = (np.asarray(a) for a in (flux_FP, other_FP))
+    if flux.ndim != 2 or flux.shape[1] != grid.n_pixels or flux.shape != other.shape:
+        raise SpectrumShapeError(
+            f"flux and its ivar or error must both have shape (fibres, {grid.n_pixels}) on grid {grid.name}; "
+            f"found {flux.shape} and {other.shape}"
+        )
+    return tuple(a if a.dtype.kind == "f" else a.astype(np.float64) for a in (flux, other))  # type: ignore[return-value]
+
+
+def _fit(
+    flux_FN: NDArray[np.floating], ivar_FN: NDArray[np.floating], basis_N3: Float64, basis_P3: Float64, min_pixels: int
+) -> tuple[Float64, NDArray[np.bool_]]:
+    """Weighted least squares of all fibres at once: the polynomial on every pixel, and where it can be believed.
+
+    Sums run along each row and products are elementwise, never a matrix product: BLAS may round the same row otherwise
+    in a batch of another size, and a replay must give the same bits.
+    """
+    good_FN = (ivar_FN > 0) & np.isfinite(ivar_FN) & np.isfinite(flux_FN)
+    weight_FN = np.where(good_FN, ivar_FN, 0.0).astype(np.float64)
+    weight_FN /= np.maximum(weight_FN.max(axis=1, keepdims=True, initial=0.0), np.finfo(np.float64).tiny)
+    signal_FN = weight_FN * np.where(good_FN, flux_FN, 0.0)
+    normal_F33 = np.empty((len(flux_FN), 3, 3))
+    for i in range(3):
+        for j in range(i, 3):
+            normal_F33[:, i, j] = normal_F33[:, j, i] = (weight_FN * (basis_N3[:, i] * basis_N3[:, j])).sum(axis=1)
+    right_F31 = np.stack([(signal_FN * basis_N3[:, i]).sum(axis=1) for i in range(3)], axis=1)[:, :, None]
+    eigenvalue_F3 = np.linalg.eigvalsh(normal_F33)
+    ok_F = (good_FN.sum(axis=1) >= min_pixels) & (eigenvalue_F3[:, 0] * MAX_CONDITION > eigenvalue_F3[:, 2])
+    normal_F33[~ok_F] = np.eye(3)
+    coefficient_F31 = np.linalg.solve(normal_F33, right_F31)
+    polynomial_FP = (
+        coefficient_F31[:, 0] + coefficient_F31[:, 1] * basis_P3[:, 1] + coefficient_F31[:, 2] * basis_P3[:, 2]
+    )
+    return polynomial_FP, ok_F
+
+
+@cache
+def _chebyshev_basis(n_pixels: int) -> Float64:
+    """T0, T1 and T2 over the detector, shape (n_pixels, 3): monomials in the pixel number would be ill-conditioned."""
+    x_P = np.linspace(-1.0, 1.0, n_pixels)
+    return np.stack([np.ones_like(x_P), x_P, 2.0 * x_P**2 - 1.0], axis=1)
