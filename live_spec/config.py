@@ -72,7 +72,7 @@ class Target(Model):
     """Expression over fibre metadata, see :mod:`live_spec.selection`; the default takes every science fibre."""
     priority: int = Field(1, ge=0)
     """0 = never counts, 1 = counts for the rule."""
-    goals: Goals
+    goals: Goals = Field(min_length=1)
     """Label to 1-sigma limit: dex, K for teff."""
     watch: Goals = {}
     """Shown, not required."""

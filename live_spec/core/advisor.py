@@ -1,0 +1,330 @@
+"""The advisor: events in, actions out. It owns the state of the open visit and is the only one that changes it.
+
+It has no clock, socket or device. A verdict depends on the events before it alone, so replay gives the same bytes as
+the night; ``now_s`` (monotonic) only decides when silence has lasted too long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import assert_never
+
+from live_spec.config import Config
+from live_spec.core import picture
+from live_spec.core.cause import cause, limiting_label, why_no_target_counts
+from live_spec.core.rules import Decision, decide, decide_plan
+from live_spec.core.stars import StarLibrary
+from live_spec.core.visit import Asked, Judged, Visit
+from live_spec.core.watch import exposure_alarms
+from live_spec.events import (
+    Action,
+    Advice,
+    DesignLoaded,
+    Event,
+    ExposureReduced,
+    InputLost,
+    LabelsPredicted,
+    PredictionFailed,
+    RaiseAlarm,
+    TargetState,
+    Verdict,
+    VisitEnded,
+)
+from live_spec.snapshot import Snapshot
+
+MAX_STARS = 6000
+"""Stars of ended visits kept in memory: a night of 300-fibre designs, 410 MB."""
+LOG_LENGTH = 200
+
+
+class Advisor:
+    """Folds events into advice.
+
+    Args:
+        config: The configuration; its hash is in every advice.
+        unusable: Labels that must not carry advice, with the reason (from the model bundle).
+
+    Raises:
+        ValueError: When a goal needs a label that is not usable.
+    """
+
+    def __init__(self, config: Config, *, unusable: Mapping[str, str] = MappingProxyType({})) -> None:
+        for target in config.target:
+            for label in target.goals:
+                if label in unusable:
+                    raise ValueError(f"target {target.name!r} has a goal for {label}, but {label} {unusable[label]}")
+        self._config = config
+        self._library = StarLibrary(MAX_STARS)
+        self._visit: Visit | None = None
+        self._ended: set[str] = set()
+        self._last_data_s: float | None = None
+        self._stale: Advice | None = None
+        self._log: list[str] = []
+
+    # -- events in, actions out ----------------------------------------------------------------------------------
+
+    def handle(self, event: Event, *, now_s: float) -> tuple[Action, ...]:
+        """Take one event; bad content becomes an alarm, never an exception."""
+        match event:
+            case DesignLoaded():
+                actions = self._load(event)
+            case ExposureReduced():
+                actions = self._expose(event)
+            case LabelsPredicted():
+                actions = self._predicted(event)
+            case PredictionFailed():
+                actions = self._failed(event)
+            case InputLost():
+                actions = self._lost(event)
+            case VisitEnded():
+                actions = self._end(event.visit)
+            case _:
+                assert_never(event)
+        if isinstance(event, DesignLoaded | ExposureReduced):
+            self._last_data_s = now_s
+            self._stale = None
+        self._note(actions)
+        return actions
+
+    def tick(self, *, now_s: float) -> tuple[Action, ...]:
+        """Withdraw the advice when no data have come for too long. Says so once, until data come again."""
+        visit, limit_s = self._visit, self._config.limits.stale_stop
+        if visit is None or self._last_data_s is None or self._stale or now_s - self._last_data_s < limit_s:
+            return ()
+        last = max(visit.spectra.numbers, default=0)
+        why = f"no spectra since exposure {last}, limit is {limit_s:.0f} s"
+        asked = visit.asked.get(last)
+        self._stale = self._no_advice(visit, last, why, asked, suffix="stale")
+        actions: tuple[Action, ...] = (self._stale, self._alarm("input-stale", "serious", why))
+        self._note(actions)
+        return actions
+
+    def snapshot(self, *, source: str, bundle_note: str = "", passes: int | None = None) -> Snapshot:
+        """The state as a screen shows it."""
+        return picture.snapshot(
+            self._config,
+            self._visit,
+            self._stale,
+            tuple(self._log),
+            source=source,
+            bundle_note=bundle_note,
+            passes=passes,
+        )
+
+    # -- one method per event ------------------------------------------------------------------------------------
+
+    def _load(self, event: DesignLoaded) -> tuple[Action, ...]:
+        if self._visit is not None and self._visit.design.visit == event.visit:
+            if self._visit.design.fibres == event.fibres and self._visit.design.plan == event.plan:
+                return ()
+            return (
+                self._alarm("input-bad", "serious", f"visit {event.visit}: a second, different design was refused"),
+            )
+        if event.visit in self._ended:
+            return (self._alarm("input-bad", "warning", f"visit {event.visit} has ended; its design was refused"),)
+        if event.plan < 1:
+            return (
+                self._alarm(
+                    "input-bad", "serious", f"visit {event.visit}: a plan of {event.plan} exposures was refused"
+                ),
+            )
+        actions = self._end(self._visit.design.visit) if self._visit is not None else ()
+        self._visit = Visit.open(event, self._config, self._library)
+        counting = int(self._visit.goals.counts_F.sum())
+        self._log.append(f"design {event.design} loaded: {len(event.fibres)} fibres, {counting} priority targets")
+        return actions
+
+    def _expose(self, event: ExposureReduced) -> tuple[Action, ...]:
+        visit = self._visit
+        if visit is None or event.visit != visit.design.visit:
+            open_visit = "none" if visit is None else visit.design.visit
+            text = f"exposure {event.exposure} of visit {event.visit} was refused: the open visit is {open_visit}"
+            return (self._alarm("input-bad", "warning", text),)
+        if event.exposure < 1:
+            return (
+                self._alarm("input-bad", "warning", f"exposure number {event.exposure} was refused: they count from 1"),
+            )
+        request = visit.take(event, self._config)
+        if request is None:
+            return ()
+        asked = visit.asked[event.exposure]
+        alarms = exposure_alarms(visit, asked, self._config.limits)
+        if not len(request.fibre_F):
+            advice = self._no_advice(visit, event.exposure, "no goal fibre has a usable spectrum", asked)
+            visit.advice.append(advice)
+            return (*alarms, advice)
+        return (*alarms, request)
+
+    def _predicted(self, event: LabelsPredicted) -> tuple[Action, ...]:
+        visit = self._visit
+        if visit is None or event.visit != visit.design.visit or event.exposure not in visit.asked:
+            return ()  # the field has changed while the network was at work
+        judged = visit.conclude(event, self._config)
+        advice = self._advise(visit, judged)
+        visit.advice.append(advice)
+        untrusted = judged.standing.is_in(TargetState.NOT_TRUSTED).mean() if len(visit.goals) > 1 else 0.0
+        if untrusted > self._config.limits.untrusted_max:
+            text = f"{100 * untrusted:.0f}% of the targets are not trusted after exposure {event.exposure}"
+            return (self._alarm("many-untrusted", "serious", text), advice)
+        return (advice,)
+
+    def _failed(self, event: PredictionFailed) -> tuple[Action, ...]:
+        visit = self._visit
+        if visit is None or event.visit != visit.design.visit or event.exposure not in visit.asked:
+            return ()
+        why = f"no prediction for exposure {event.exposure}: {event.reason}"
+        advice = self._no_advice(visit, event.exposure, why, visit.asked[event.exposure])
+        visit.advice.append(advice)
+        return (self._alarm("model-mismatch", "serious", why), advice)
+
+    def _lost(self, event: InputLost) -> tuple[Action, ...]:
+        visit = self._visit
+        alarm = self._alarm("input-bad", "serious", event.reason)
+        if visit is None or event.visit not in (None, visit.design.visit):
+            return (alarm,)
+        visit.lost.append(event.reason)
+        exposure = max(visit.spectra.numbers, default=0)
+        advice = self._no_advice(visit, exposure, event.reason, visit.asked.get(exposure))
+        visit.advice.append(advice)
+        return (alarm, advice)
+
+    def _end(self, name: str) -> tuple[Action, ...]:
+        visit = self._visit
+        if visit is None or visit.design.visit != name:
+            return ()
+        visit.spectra.fold_into(self._library, tuple(fibre.star for fibre in visit.goals.fibres), name)
+        self._ended.add(name)
+        self._visit = None
+        self._log.append(f"visit {name} ended after {max(visit.spectra.numbers, default=0)} exposures")
+        return ()
+
+    # -- verdicts ------------------------------------------------------------------------------------------------
+
+    def _advise(self, visit: Visit, judged: Judged) -> Advice:
+        asked, rule = judged.asked, self._config.policy.active_rule
+        doubt = self._doubt(visit, judged)
+        if doubt:
+            return self._no_advice(visit, asked.exposure, doubt, asked, judged)
+        if rule.kind == "plan":
+            decision = decide_plan(asked.progress)
+        else:
+            alive_F = ~judged.standing.is_in(TargetState.NOT_TRUSTED, TargetState.NO_DATA)
+            decision = decide(
+                rule,
+                asked.progress,
+                judged.sigma,
+                asked.rates,
+                visit.goals.goal_FL,
+                judged.standing.p_goal_F,
+                judged.standing.counting_F,
+                done_F=judged.standing.is_in(TargetState.AT_GOAL),
+                n_priority_alive=int((alive_F & visit.goals.counts_F).sum()),
+                exposure_s=asked.exptime_s,
+            )
+        limiting = limiting_label(judged, visit.goals)
+        words = cause(decision, judged, visit.goals, rule, limiting)
+        return self._advice(visit, asked.exposure, decision, words, asked, judged, limiting)
+
+    def _doubt(self, visit: Visit, judged: Judged) -> str | None:
+        """Why there can be no advice; ``None`` when everything it needs is known. Unknown is never nominal."""
+        asked = judged.asked
+        if asked.doubts:
+            return asked.doubts[0]
+        if judged.degraded:
+            return judged.degraded
+        if asked.progress.paired and asked.progress.unmatched is None:
+            return "the dither position of an exposure is unknown, so no pair can be known to be complete"
+        if self._config.policy.active_rule.kind == "plan":
+            return None
+        alive_F = ~judged.standing.is_in(TargetState.NOT_TRUSTED, TargetState.NO_DATA)
+        if not (alive_F & visit.goals.counts_F).any():
+            return why_no_target_counts(judged, visit.goals)
+        priority_F = visit.goals.counts_F
+        untrusted_F = judged.standing.is_in(TargetState.NOT_TRUSTED)[priority_F]
+        if untrusted_F.mean() > self._config.limits.untrusted_max:
+            return f"{int(untrusted_F.sum())} of {int(priority_F.sum())} priority targets are not trusted"
+        return None
+
+    def _no_advice(
+        self, visit: Visit, exposure: int, why: str, asked: Asked | None, judged: Judged | None = None, suffix: str = ""
+    ) -> Advice:
+        decision = Decision(Verdict.NO_ADVICE, None, None, None, None, (), why)
+        return self._advice(visit, exposure, decision, why, asked, judged, None, suffix)
+
+    def _advice(
+        self,
+        visit: Visit,
+        exposure: int,
+        decision: Decision,
+        words: str,
+        asked: Asked | None,
+        judged: Judged | None,
+        limiting: str | None,
+        suffix: str = "",
+    ) -> Advice:
+        policy, design = self._config.policy, visit.design
+        earlier = visit.advice[-1] if visit.advice else None
+        revision = sum(advice.exposure == exposure for advice in visit.advice) + 1
+        states = judged.standing.state_F if judged else ()
+        observed_at = asked.observed_at if asked else design.observed_at
+        degraded = (*(asked.doubts if asked else ()), *((judged.degraded,) if judged and judged.degraded else ()))
+        return Advice(
+            id=f"{design.visit}/{exposure}/{suffix or revision}",
+            visit=design.visit,
+            design=design.design,
+            exposure=exposure,
+            verdict=decision.verdict,
+            exposures=max(0, (decision.stop_after or exposure) - exposure),
+            stop_after=decision.stop_after,
+            cause=words,
+            mode=policy.mode,
+            rule=f"{policy.active_rule.name} v{policy.active_rule.version}",
+            need=decision.need,
+            have=decision.have,
+            p_met=decision.p_met,
+            limiting=limiting,
+            n_counting=int(judged.standing.counting_F.sum()) if judged else 0,
+            states={state.value: states.count(state) for state in TargetState},
+            choices=decision.choices,
+            plan=design.plan,
+            observed_at=observed_at,
+            valid_until=_valid_until(observed_at, asked.exptime_s if asked else None, self._config.limits.stale_stop),
+            degraded=tuple(dict.fromkeys(degraded)),
+            bundle=judged.bundle if judged else None,
+            config=self._config.sha,
+            inputs=asked.inputs if asked else tuple(message for message in visit.inputs if message),
+            supersedes=earlier.id if earlier else None,
+        )
+
+    # -- what people see -----------------------------------------------------------------------------------------
+
+    def _alarm(self, kind: str, level: str, text: str) -> RaiseAlarm:
+        visit = self._visit
+        asked = visit.asked.get(max(visit.spectra.numbers, default=0)) if visit else None
+        return RaiseAlarm(
+            kind, level, text, visit.design.visit if visit else None, asked.observed_at if asked else None
+        )
+
+    def _note(self, actions: tuple[Action, ...]) -> None:
+        for action in actions:
+            if isinstance(action, Advice):
+                self._log.append(f"advice {action.id}: {action.verdict.value}, {action.cause}")
+            elif isinstance(action, RaiseAlarm):
+                self._log.append(f"{action.level} {action.kind}: {action.text}")
+                if self._visit is not None:
+                    self._visit.alarms.append(action)
+        del self._log[:-LOG_LENGTH]
+
+
+def _valid_until(observed_at: str | None, exptime_s: float | None, stale_s: float) -> str | None:
+    """The moment the advice expires: the end of the next exposure and the patience after it; data time."""
+    if observed_at is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(observed_at)
+    except ValueError:
+        return None
+    until = moment + timedelta(seconds=(exptime_s or 0.0) + stale_s)
+    return until.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,70 @@
+"""The sentence behind a verdict."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from live_spec.config import Rule
+from live_spec.core.goals import GoalTable
+from live_spec.core.rules import Decision
+from live_spec.core.visit import Judged
+from live_spec.events import TargetState, Verdict
+from live_spec.labels import LABELS, symbol
+
+
+def limiting_label(judged: Judged, goals: GoalTable) -> str | None:
+    """The label that keeps most counting targets from their goals; with all at goal, the one with the least margin."""
+    counting_F = judged.standing.counting_F
+    if not counting_F.any():
+        return None
+    ratio_FL = judged.sigma.total_FL[counting_F] / goals.goal_FL[counting_F]
+    worst_F = np.argmax(np.nan_to_num(ratio_FL, nan=-1.0), axis=1)
+    short_F = ~judged.standing.is_in(TargetState.AT_GOAL)[counting_F]
+    votes_L = np.bincount(worst_F[short_F] if short_F.any() else worst_F, minlength=len(LABELS))
+    # Equal votes: the label with the larger median ratio.
+    known_L = np.isfinite(ratio_FL).any(axis=0)
+    median_L = np.full(len(LABELS), -1.0)
+    median_L[known_L] = np.nanmedian(ratio_FL[:, known_L], axis=0)
+    return LABELS[int(np.lexsort((median_L, votes_L))[-1])]
+
+
+def share(n_done: int, n_all: int) -> str:
+    """Share in words: percent of many, a plain count of few."""
+    return f"{n_done} of {n_all}" if n_all < 20 else f"{100 * n_done / n_all:.0f}% of {n_all}"
+
+
+def targets(n: int) -> str:
+    return "priority target" if n == 1 else "priority targets"
+
+
+def cause(decision: Decision, judged: Judged, goals: GoalTable, rule: Rule, limiting: str | None) -> str:
+    """One sentence that names the limiting element, the share and the rule."""
+    counting_F = judged.standing.counting_F
+    n_counting = int(counting_F.sum())
+    n_done = int((judged.standing.is_in(TargetState.AT_GOAL) & counting_F).sum())
+    if rule.kind == "plan":
+        return decision.reason
+    where = f"{share(n_done, n_counting)} {targets(n_counting)} at goal, rule needs {100 * rule.fraction:.0f}%"
+    if decision.verdict is Verdict.STOP:
+        return f"{where}, P(rule met) {decision.p_met:.2f}"
+    words = f"{symbol(limiting)} limits: {where}" if limiting else where
+    return f"{words}; {decision.reason}" if decision.reason else words
+
+
+def why_no_target_counts(judged: Judged, goals: GoalTable) -> str:
+    """The sentence when the rule has nobody left to count."""
+    if not len(goals):
+        return "no fibre of this design has goals in the configuration"
+    if not goals.counts_F.any():
+        return "no priority target in this design"
+    counts: dict[TargetState, int] = {}
+    for state, counted in zip(judged.standing.state_F, goals.counts_F, strict=True):
+        if counted:
+            counts[state] = counts.get(state, 0) + 1
+    n_priority = int(goals.counts_F.sum())
+    if n_priority == 1:
+        row = int(np.flatnonzero(goals.counts_F)[0])
+        why = judged.standing.why_F[row]
+        return f"the only target is {judged.standing.state_F[row].value}" + (f": {why}" if why else "")
+    parts = ", ".join(f"{n} {state.value}" for state, n in sorted(counts.items(), key=lambda item: -item[1]))
+    return f"none of {n_priority} priority targets can be judged: {parts}"

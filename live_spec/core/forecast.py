@@ -1,0 +1,208 @@
+r"""What more exposures would bring: information rates, projected uncertainties, probabilities.
+
+The information of a star is :math:`W = (S/N)^2` per pixel and grows by :math:`r_f\,c` with each exposure, :math:`r_f`
+the fibre's own rate and :math:`c` a common mode (cloud, seeing) shared by the field. Only the photon part of the
+uncertainty follows it:
+
+.. math:: \sigma^2_{total}(W') = \sigma^2_{floor} + \sigma^2_{photon}\,W / W'
+
+The future common mode is a distribution, so every forecast is one too.
+"""
+
+# Shape legend: E exposures, F fibres, L labels, G nodes of the common-mode distribution, K stop points.
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
+
+from live_spec.events import LabelPosterior
+
+Array = NDArray[np.float64]
+
+RATE_SCATTER = 0.2
+"""Prior scatter of ln(common mode) from exposure to exposure: thin cloud and seeing on an ordinary night."""
+RATE_SCATTER_WEIGHT = 4.0
+"""Number of exposures the prior scatter is worth."""
+RECENT = 0.5
+"""Weight of an exposure against the next younger one in the expected rate: conditions persist, but not for ever."""
+LOST_FLUX = 0.2
+"""A fibre below this share of its expected flux is lost (the word and limit observers know from sloan_log: missing)."""
+CALIBRATION_ERROR = 0.03
+"""Relative error of a calibrated sigma that more passes would not remove."""
+NODES = 9
+
+
+@dataclass(frozen=True)
+class Rates:
+    """How information comes in, from the exposures so far."""
+
+    info_F: Array
+    """Information accumulated so far, all visits."""
+    rate_F: Array
+    """Expected information of one further exposure; 0 for a lost fibre."""
+    scatter: float
+    """Scatter of ln(rate) common to all fibres."""
+    common_E: Array
+    """Common mode of each exposure relative to their mean."""
+    lost_F: NDArray[np.bool_]
+    """Fibres that lost their flux after an earlier good exposure."""
+    level_F: Array
+    """Flux of the last exposure over what the fibre's earlier ones lead to expect; NaN when there are none."""
+
+
+def rates(info_EF: Array, level_EF: Array, info_F: Array) -> Rates:
+    """Split the information of the exposures into fibre and common mode.
+
+    Args:
+        info_EF: Information per exposure and fibre, NaN where there is no spectrum.
+        level_EF: Flux level per exposure and fibre, same shape.
+        info_F: Accumulated information.
+    """
+    n_exposures, n_fibres = info_EF.shape
+    if n_exposures == 0:
+        zeros = np.zeros(n_fibres)
+        return Rates(info_F, zeros, RATE_SCATTER, np.empty(0), np.zeros(n_fibres, bool), np.full(n_fibres, np.nan))
+    common_E = common_mode(info_EF)
+    level_F = relative_level(level_EF)
+    alive_now_F = np.nan_to_num(info_EF[-1]) > 0
+    seen_before_F = (np.nan_to_num(info_EF[:-1]) > 0).any(axis=0)
+    lost_F = seen_before_F & (~alive_now_F | (level_F < LOST_FLUX))
+    alive_EF = np.nan_to_num(info_EF) > 0
+    seen_F = (alive_EF * common_E[:, None]).sum(axis=0)
+    own_F = np.divide(np.nansum(info_EF, axis=0), seen_F, out=np.zeros(n_fibres), where=seen_F > 0)
+    weight_E = RECENT ** np.arange(n_exposures)[::-1]
+    expected = float(np.average(common_E, weights=weight_E))
+    deviation_E = np.log(np.maximum(common_E, 1e-3))
+    spread = float(((deviation_E - deviation_E.mean()) ** 2).sum())
+    scatter = sqrt((RATE_SCATTER_WEIGHT * RATE_SCATTER**2 + spread) / (RATE_SCATTER_WEIGHT + n_exposures - 1))
+    rate_F = np.where(lost_F | ~alive_now_F, 0.0, own_F * expected)
+    return Rates(info_F, rate_F, scatter, common_E, lost_F, level_F)
+
+
+def common_mode(info_EF: Array) -> Array:
+    """Relative rate of each exposure: median over fibres of information against the fibre's own mean; mean 1."""
+    positive = np.where(np.nan_to_num(info_EF) > 0, info_EF, np.nan)
+    alive = np.isfinite(positive)
+    if not alive.any():
+        return np.zeros(len(info_EF))
+    mean_F = np.divide(
+        np.nansum(positive, axis=0), alive.sum(axis=0), out=np.ones(alive.shape[1]), where=alive.any(axis=0)
+    )
+    relative = np.where(alive, info_EF / mean_F, np.nan)
+    common_E = np.array([np.nanmedian(row) if np.isfinite(row).any() else 0.0 for row in relative])
+    mean = common_E[common_E > 0].mean()
+    return np.asarray(common_E / mean)
+
+
+def relative_level(level_EF: Array) -> Array:
+    """Flux of the last exposure over the fibre's mean before, common mode taken out; NaN where unknown."""
+    n_fibres = level_EF.shape[1]
+    if len(level_EF) < 2:
+        return np.full(n_fibres, np.nan)
+    known = np.isfinite(level_EF[:-1])
+    before_F = np.divide(np.nansum(level_EF[:-1], axis=0), known.sum(axis=0), out=np.full(n_fibres, np.nan),
+                         where=known.any(axis=0))  # fmt: skip
+    ratio_F = np.divide(level_EF[-1], before_F, out=np.full(n_fibres, np.nan), where=before_F > 0)
+    typical = np.nanmedian(ratio_F) if np.isfinite(ratio_F).any() else np.nan
+    return np.asarray(ratio_F / typical) if typical > 0 else np.full(n_fibres, np.nan)
+
+
+@dataclass(frozen=True)
+class Sigmas:
+    """Calibrated uncertainties split into what stays and what falls with light."""
+
+    floor_FL: Array
+    photon_FL: Array
+    relative_error_FL: Array
+    """1-sigma relative error of the total itself: finite passes and calibration."""
+
+    @property
+    def total_FL(self) -> Array:
+        return np.hypot(self.floor_FL, self.photon_FL)
+
+
+def sigmas(posterior: LabelPosterior) -> Sigmas:
+    """Split the calibrated total; the calibration factor scales both parts alike."""
+    raw_FL = np.sqrt(posterior.epistemic_FL**2 + posterior.aleatoric_FL**2 + posterior.photon_FL**2)
+    factor_FL = np.divide(posterior.total_FL, raw_FL, out=np.full_like(raw_FL, np.nan), where=raw_FL > 0)
+    floor_FL = factor_FL * np.hypot(posterior.epistemic_FL, posterior.aleatoric_FL)
+    # A standard deviation from N passes is uncertain by 1/sqrt(2(N-1)); only the epistemic part comes from passes.
+    passes_error = 1.0 / sqrt(2.0 * (posterior.passes - 1))
+    share_FL = np.divide(posterior.epistemic_FL, raw_FL, out=np.zeros_like(raw_FL), where=raw_FL > 0) ** 2
+    error_FL = np.hypot(CALIBRATION_ERROR, share_FL * passes_error)
+    return Sigmas(floor_FL, factor_FL * posterior.photon_FL, error_FL)
+
+
+def p_at_goal(total_FL: Array, relative_error_FL: Array, goal_FL: Array) -> Array:
+    """Probability that all of a star's labels with a goal are within it, shape (F,); 0 where a sigma is unknown.
+
+    The labels of a star share their passes and their noise, so the least certain one decides. A star without goals
+    has 0.
+    """
+    wanted_FL = np.isfinite(goal_FL)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        p_FL = ndtr(np.log(goal_FL / total_FL) / relative_error_FL)
+    p_FL = np.where(wanted_FL, np.nan_to_num(p_FL, nan=0.0), 1.0)
+    return np.asarray(np.where(wanted_FL.any(axis=1), p_FL.min(axis=1, initial=1.0), 0.0))
+
+
+def projected_p(sigma: Sigmas, rate: Rates, goal_FL: Array, n_more: float, factor: float) -> Array:
+    """Probability of being at goal after ``n_more`` exposures at ``factor`` times the expected rate, shape (F,)."""
+    later_F = rate.info_F + n_more * factor * rate.rate_F
+    share_F = np.divide(rate.info_F, later_F, out=np.ones_like(later_F), where=later_F > 0)
+    total_FL = np.sqrt(sigma.floor_FL**2 + sigma.photon_FL**2 * share_F[:, None])
+    return p_at_goal(total_FL, sigma.relative_error_FL, goal_FL)
+
+
+def exposures_left(sigma: Sigmas, rate: Rates, goal_FL: Array, confidence: float) -> Array:
+    """Further exposures at the expected rate until each star is at goal with confidence, shape (F,).
+
+    0 when it is there, inf when the floor or a lost fibre forbids it, NaN when its sigma is unknown.
+    """
+    per_label_FL = exposures_left_per_label(sigma, rate, goal_FL, confidence)
+    wanted_FL = np.isfinite(goal_FL)
+    worst_F = np.where(wanted_FL, per_label_FL, 0.0).max(axis=1, initial=0.0)
+    unknown_F = (wanted_FL & np.isnan(per_label_FL)).any(axis=1) | ~wanted_FL.any(axis=1)
+    return np.asarray(np.where(unknown_F, np.nan, worst_F))
+
+
+def exposures_left_per_label(sigma: Sigmas, rate: Rates, goal_FL: Array, confidence: float) -> Array:
+    """As :func:`exposures_left` for each label; NaN where there is no goal."""
+    limit_FL = goal_FL * np.exp(-ndtri(confidence) * sigma.relative_error_FL)
+    room_FL = limit_FL**2 - sigma.floor_FL**2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        growth_FL = np.where(room_FL > 0, sigma.photon_FL**2 / room_FL - 1.0, np.inf)
+        n_FL = growth_FL * (rate.info_F / rate.rate_F)[:, None]
+    n_FL = np.where(growth_FL <= 0, 0.0, np.where(rate.rate_F[:, None] > 0, n_FL, np.inf))
+    n_FL = np.where(np.isnan(sigma.total_FL) | np.isnan(goal_FL), np.nan, n_FL)
+    return np.asarray(np.ceil(n_FL - 1e-9))
+
+
+def common_nodes(scatter: float) -> tuple[Array, Array]:
+    """Nodes and weights of the lognormal common mode: Gauss-Hermite quadrature."""
+    node_G, weight_G = np.polynomial.hermite_e.hermegauss(NODES)
+    return np.exp(scatter * node_G), weight_G / weight_G.sum()
+
+
+def quorum_distribution(p_GF: Array, weight_G: Array) -> Array:
+    """Distribution of the number of targets at goal, shape (F + 1,): Poisson-binomial, mixed over the common mode.
+
+    Targets are independent at given common mode. Exact recursion; O(F^2), 5 ms for 300 targets.
+    """
+    n_targets = p_GF.shape[1]
+    pmf_GN = np.zeros((len(p_GF), n_targets + 1))
+    pmf_GN[:, 0] = 1.0
+    for target in range(n_targets):
+        p_G = p_GF[:, target, None]
+        head = pmf_GN[:, : target + 2]
+        pmf_GN[:, : target + 2] = head * (1 - p_G) + np.pad(head[:, :-1], ((0, 0), (1, 0))) * p_G
+    return np.asarray(weight_G @ pmf_GN)
+
+
+def quantile(pmf_N: Array, q: float) -> int:
+    """Smallest number whose cumulative probability reaches ``q``."""
+    return int(np.searchsorted(np.cumsum(pmf_N), q - 1e-12))

@@ -1,0 +1,167 @@
+"""The advisor's state as a :class:`~live_spec.snapshot.Snapshot`: plain values a screen can show."""
+
+# Shape legend: F fibres that carry goals, L labels.
+from __future__ import annotations
+
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+
+from live_spec.config import Config
+from live_spec.core.forecast import exposures_left_per_label, p_at_goal
+from live_spec.core.visit import Judged, Visit
+from live_spec.core.watch import throughput
+from live_spec.events import Advice, TargetState
+from live_spec.labels import INDEX, LABELS
+from live_spec.snapshot import Conditions, ElementRow, FibreRow, Snapshot
+
+NO_CONDITIONS = Conditions(None, None, (), 0)
+
+
+def snapshot(
+    config: Config,
+    visit: Visit | None,
+    stale: Advice | None,
+    log: tuple[str, ...],
+    *,
+    source: str,
+    bundle_note: str,
+    passes: int | None,
+) -> Snapshot:
+    """Everything a screen needs, and nothing it has to compute."""
+    rule = config.policy.active_rule
+    judged = visit.judged[max(visit.judged)] if visit and visit.judged else None
+    last = max(visit.spectra.numbers, default=0) if visit else 0
+    asked = visit.asked.get(last) if visit else None
+    design = visit.design if visit else None
+    states = judged.standing.state_F if judged else ()
+    return Snapshot(
+        source=source,
+        mode=config.policy.mode,
+        telescope=design.telescope if design else None,
+        field=design.field if design else None,
+        design=design.design if design else None,
+        visit=design.visit if design else None,
+        exposure=last,
+        plan=design.plan if design else None,
+        dither=asked.dither if asked else None,
+        observed_at=asked.observed_at if asked else None,
+        bundle=judged.bundle if judged else None,
+        bundle_note=bundle_note,
+        passes=judged.posterior.passes if judged else passes,
+        rule=f"{rule.name} v{rule.version}",
+        advice=stale or (visit.advice[-1] if visit and visit.advice else None),
+        states={state.value: states.count(state) for state in TargetState},
+        n_targets=len(visit.goals) if visit else 0,
+        n_counting=int(judged.standing.counting_F.sum()) if judged else 0,
+        elements=_elements(config, visit, judged) if visit and judged else (),
+        conditions=_conditions(visit, judged) if visit and visit.spectra.numbers else NO_CONDITIONS,
+        fibres=_fibres(visit, judged) if visit else (),
+        alarms=tuple(visit.alarms) if visit else (),
+        log=log,
+        stale_warn_s=config.limits.stale_warn,
+        stale_stop_s=config.limits.stale_stop,
+    )
+
+
+def _elements(config: Config, visit: Visit, judged: Judged) -> tuple[ElementRow, ...]:
+    """A row per label of the goals or watched, in label order; over counting targets where there are any."""
+    goals, confidence = visit.goals, config.policy.active_rule.confidence
+    counting_F = judged.standing.counting_F
+    if not counting_F.any():
+        counting_F = judged.posterior.trusted_F & goals.counts_F
+    if not counting_F.any():
+        counting_F = goals.counts_F
+    rows = []
+    for label in LABELS:
+        column = INDEX[label]
+        required_F = counting_F & np.isfinite(goals.goal_FL[:, column])
+        watched_F = counting_F & np.isfinite(goals.watch_FL[:, column])
+        required = bool(required_F.any())
+        members_F = required_F if required else watched_F
+        if not members_F.any():
+            continue
+        limit_FL = np.full_like(goals.goal_FL, np.nan)
+        limit_FL[:, column] = (goals.goal_FL if required else goals.watch_FL)[:, column]
+        p_F = p_at_goal(judged.sigma.total_FL, judged.sigma.relative_error_FL, limit_FL)
+        done_F = (p_F >= confidence) & judged.posterior.trusted_F
+        left_F = exposures_left_per_label(judged.sigma, judged.asked.rates, limit_FL, confidence)[:, column]
+        waiting_F = left_F[members_F & ~done_F]
+        rows.append(
+            ElementRow(
+                label=label,
+                required=required,
+                goal=float(np.median(limit_FL[members_F, column])),
+                median_sigma=_median(judged.sigma.total_FL[members_F, column]),
+                share_at_goal=float(done_F[members_F].mean()),
+                left=_count(waiting_F, 0.5),
+                left_p10=_count(waiting_F, 0.1),
+                left_p90=_count(waiting_F, 0.9),
+                sigma_history=tuple(
+                    _median(earlier.sigma.total_FL[members_F, column]) for _, earlier in sorted(visit.judged.items())
+                ),
+            )
+        )
+    return tuple(rows)
+
+
+def _conditions(visit: Visit, judged: Judged | None) -> Conditions:
+    info_EF = visit.spectra.per_exposure("info_F")
+    history = tuple(_median(row[row > 0]) for row in np.nan_to_num(info_EF))
+    asked = visit.asked[max(visit.spectra.numbers)]
+    return Conditions(
+        snr2=history[-1], snr2_relative=throughput(asked), snr2_history=history, n_missing=asked.n_missing
+    )
+
+
+def _fibres(visit: Visit, judged: Judged | None) -> tuple[FibreRow, ...]:
+    goals = visit.goals
+    limit_FL = np.where(np.isfinite(goals.goal_FL), goals.goal_FL, goals.watch_FL)
+    shown = [label for label in LABELS if np.isfinite(limit_FL[:, INDEX[label]]).any()]
+    rows = []
+    for row, fibre in enumerate(goals.fibres):
+        columns = {label: INDEX[label] for label in shown}
+        sigma = {label: _number(judged.sigma.total_FL[row, c]) if judged else None for label, c in columns.items()}
+        ratio = {
+            label: _number(judged.sigma.total_FL[row, c] / limit_FL[row, c]) if judged else None
+            for label, c in columns.items()
+        }
+        value = {label: _number(judged.posterior.value_FL[row, c]) if judged else None for label, c in columns.items()}
+        left = judged.standing.left_F[row] if judged else np.nan
+        rows.append(
+            FibreRow(
+                fibre=fibre.fibre,
+                star=fibre.star,
+                role=fibre.role.value,
+                program=fibre.program,
+                h_mag=fibre.h_mag,
+                snr=_number(judged.snr_F[row]) if judged else None,
+                state=(judged.standing.state_F[row] if judged else TargetState.NO_DATA).value,
+                counts=bool(goals.counts_F[row]),
+                ratio=ratio,
+                value=value,
+                sigma=sigma,
+                left=ceil(left) if np.isfinite(left) else None,
+                p_goal=_number(judged.standing.p_goal_F[row]) if judged else None,
+                why=judged.standing.why_F[row] if judged else "no spectrum yet",
+            )
+        )
+    return tuple(rows)
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _median(values: NDArray[np.float64]) -> float | None:
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if finite.size else None
+
+
+def _count(left: NDArray[np.float64], q: float) -> int | None:
+    """Quantile of a number of exposures; 0 when nobody waits, ``None`` when that quantile is never."""
+    if not left.size:
+        return 0
+    value = np.quantile(np.where(np.isnan(left), np.inf, left), q, method="higher")
+    return int(value) if np.isfinite(value) else None

@@ -1,0 +1,183 @@
+"""Accumulation: the spectra that went into each star, each exactly once, and their inverse-variance combination.
+
+The exposures of the open visit are kept apart, so that the combination is summed in one canonical order whatever the
+order of arrival (the same bits), and so that an exposure can be weighed against the others. When a visit ends its sum
+is folded into the star and the exposures are let go.
+"""
+
+# Shape legend: F fibres, P pixels of the apStar grid, D detectors.
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from live_spec.events import ExposureReduced
+from live_spec.spectra.continuum import normalise
+from live_spec.spectra.grid import APSTAR
+
+BLOCK = 256  # fibres combined at a time: bounds the float64 scratch to 35 MB
+
+
+@dataclass(frozen=True)
+class ExposureSpectra:
+    """Continuum-normalised spectra of one exposure for the fibres that carry goals; ascending fibre number."""
+
+    fibre_F: NDArray[np.int32]
+    flux_FP: NDArray[np.float32]
+    ivar_FP: NDArray[np.float32]
+    level_F: NDArray[np.float64]
+    """Median continuum in the units of the input: follows throughput."""
+    info_F: NDArray[np.float64]
+    """(S/N)^2 per pixel, median over detector pixels: what one exposure adds to a star."""
+
+
+def normalised_exposure(event: ExposureReduced, wanted_F: NDArray[np.int32]) -> ExposureSpectra:
+    """Normalise the wanted fibres of an exposure.
+
+    Exposures are put on a common scale (continuum 1) before they are summed: under cloud their levels differ by
+    factors, and a pixel masked in one exposure alone would otherwise jump in the sum. Fibres with a note against them
+    are left out.
+    """
+    order = np.argsort(event.fibre_F, kind="stable")
+    fibre_F, first = np.unique(event.fibre_F[order], return_index=True)
+    keep = np.isin(fibre_F, wanted_F) & ~np.isin(fibre_F, list(event.fibre_notes))
+    rows = order[first][keep]
+    normalised = normalise(event.flux_FP[rows], event.ivar_FP[rows])
+    cut = APSTAR.cut
+    ivar_FP = normalised.ivar_FP.astype(np.float32)
+    level_F = _median_known(normalised.continuum_FP[:, cut])
+    info_F = np.median(ivar_FP[:, cut], axis=1) if len(rows) else np.empty(0)
+    return ExposureSpectra(
+        fibre_F=fibre_F[keep].astype(np.int32),
+        flux_FP=normalised.flux_FP.astype(np.float32),
+        ivar_FP=ivar_FP,
+        level_F=np.where(info_F > 0, level_F, np.nan).astype(np.float64),
+        info_F=info_F.astype(np.float64),
+    )
+
+
+def _median_known(values_FP: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Median over the known pixels of each row; NaN where none is."""
+    known_F = np.isfinite(values_FP).any(axis=1)
+    median_F = np.full(len(values_FP), np.nan)
+    if known_F.any():
+        median_F[known_F] = np.nanmedian(values_FP[known_F], axis=1)
+    return median_F
+
+
+@dataclass(frozen=True)
+class StarSum:
+    """What earlier visits left behind of a star."""
+
+    flux_P: NDArray[np.float32]
+    ivar_P: NDArray[np.float32]
+    inputs: tuple[str, ...]
+
+
+class StarLibrary:
+    """Sums of ended visits, newest last, bounded: the oldest star is let go when it is full, and counted."""
+
+    def __init__(self, max_stars: int) -> None:
+        self._stars: OrderedDict[str, StarSum] = OrderedDict()
+        self._max_stars = max_stars
+        self.n_forgotten = 0
+
+    def get(self, star: str) -> StarSum | None:
+        return self._stars.get(star)
+
+    def put(self, star: str, total: StarSum) -> None:
+        self._stars[star] = total
+        self._stars.move_to_end(star)
+        while len(self._stars) > self._max_stars:
+            self._stars.popitem(last=False)
+            self.n_forgotten += 1
+
+
+@dataclass(frozen=True)
+class Combined:
+    """Combined spectra of the goal fibres, ascending fibre number; rows without information have ivar 0."""
+
+    flux_FP: NDArray[np.float32]
+    ivar_FP: NDArray[np.float32]
+    info_F: NDArray[np.float64]
+
+
+class VisitSpectra:
+    """The exposures of the open visit, by number."""
+
+    def __init__(self, fibre_F: NDArray[np.int32], stars: tuple[str, ...], library: StarLibrary) -> None:
+        self._fibre_F = fibre_F
+        self._earlier = [library.get(star) for star in stars]
+        self._exposures: dict[int, ExposureSpectra] = {}
+
+    def add(self, exposure: int, spectra: ExposureSpectra) -> bool:
+        """Take an exposure, or the fibres of it that were not yet there; False when nothing was new."""
+        have = self._exposures.get(exposure)
+        if have is None:
+            self._exposures[exposure] = spectra
+            return True
+        new = ~np.isin(spectra.fibre_F, have.fibre_F)
+        if not new.any():
+            return False
+        order = np.argsort(np.concatenate([have.fibre_F, spectra.fibre_F[new]]))
+        self._exposures[exposure] = ExposureSpectra(
+            *(
+                np.concatenate([getattr(have, name), getattr(spectra, name)[new]])[order]
+                for name in ("fibre_F", "flux_FP", "ivar_FP", "level_F", "info_F")
+            )
+        )
+        return True
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        return tuple(sorted(self._exposures))
+
+    def per_exposure(self, name: str) -> NDArray[np.float64]:
+        """``info_F`` or ``level_F`` of every exposure, shape (exposures, F); NaN where a fibre has no spectrum."""
+        table = np.full((len(self._exposures), len(self._fibre_F)), np.nan)
+        for row, number in enumerate(self.numbers):
+            spectra = self._exposures[number]
+            table[row, np.searchsorted(self._fibre_F, spectra.fibre_F)] = getattr(spectra, name)
+        return table
+
+    def combine(self) -> Combined:
+        """Inverse-variance sum of earlier visits and all exposures, in ascending exposure order."""
+        n_fibres = len(self._fibre_F)
+        flux_FP = np.ones((n_fibres, APSTAR.n_pixels), np.float32)
+        ivar_FP = np.zeros((n_fibres, APSTAR.n_pixels), np.float32)
+        for start in range(0, n_fibres, BLOCK):
+            rows = slice(start, min(start + BLOCK, n_fibres))
+            flux_FP[rows], ivar_FP[rows] = self._combine_block(rows)
+        info_F = np.median(ivar_FP[:, APSTAR.cut], axis=1) if n_fibres else np.empty(0)
+        return Combined(flux_FP, ivar_FP, info_F.astype(np.float64))
+
+    def _combine_block(self, rows: slice) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        fibre_F = self._fibre_F[rows]
+        weight_FP = np.zeros((len(fibre_F), APSTAR.n_pixels))
+        signal_FP = np.zeros_like(weight_FP)
+        for row, earlier in enumerate(self._earlier[rows]):
+            if earlier is not None:
+                weight_FP[row] = earlier.ivar_P
+                signal_FP[row] = earlier.ivar_P.astype(np.float64) * earlier.flux_P
+        for number in self.numbers:
+            spectra = self._exposures[number]
+            there = np.isin(spectra.fibre_F, fibre_F)
+            at = np.searchsorted(fibre_F, spectra.fibre_F[there])
+            ivar = spectra.ivar_FP[there].astype(np.float64)
+            weight_FP[at] += ivar
+            signal_FP[at] += ivar * spectra.flux_FP[there]
+        informed = weight_FP > 0
+        flux_FP = np.divide(signal_FP, weight_FP, out=np.ones_like(signal_FP), where=informed)
+        return flux_FP.astype(np.float32), weight_FP.astype(np.float32)
+
+    def fold_into(self, library: StarLibrary, stars: tuple[str, ...], visit: str) -> None:
+        """Leave the visit's sums in the library."""
+        combined = self.combine()
+        for row, star in enumerate(stars):
+            if combined.info_F[row] > 0:
+                earlier = self._earlier[row]
+                inputs = (*(earlier.inputs if earlier else ()), *(f"{visit}/{number}" for number in self.numbers))
+                library.put(star, StarSum(combined.flux_FP[row], combined.ivar_FP[row], inputs))

@@ -1,0 +1,168 @@
+"""One visit as the advisor sees it: what is known after each exposure, so that a verdict rests on that exposure alone.
+
+A prediction may come back after the next exposure has arrived, sooner in replay than live. What the verdict needs is
+therefore put aside when the prediction is asked for (:class:`Asked`), and live and replay give the same bytes.
+"""
+
+# Shape legend: E exposures, F fibres that carry goals, L labels.
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from live_spec.config import Config
+from live_spec.core.forecast import Rates, Sigmas, rates, sigmas
+from live_spec.core.goals import GoalTable, assign_goals
+from live_spec.core.rules import Decision, Progress, progress
+from live_spec.core.stars import StarLibrary, VisitSpectra, normalised_exposure
+from live_spec.core.states import Standing, judge
+from live_spec.events import (
+    Advice,
+    DesignLoaded,
+    ExposureReduced,
+    LabelPosterior,
+    LabelsPredicted,
+    PredictLabels,
+    RaiseAlarm,
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was known when a prediction was asked for."""
+
+    exposure: int
+    observed_at: str | None
+    exptime_s: float | None
+    dither: str | None
+    progress: Progress
+    rates: Rates
+    row_F: NDArray[np.intp]
+    """Rows of the goal table that have information and were sent to the network."""
+    notes_F: tuple[str, ...]
+    n_missing: int
+    doubts: tuple[str, ...]
+    """Why the input is not complete; empty when it is."""
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What was concluded from a prediction."""
+
+    asked: Asked
+    posterior: LabelPosterior
+    """One row per goal fibre; NaN and not trusted where nothing was predicted."""
+    snr_F: NDArray[np.float64]
+    sigma: Sigmas
+    standing: Standing
+    bundle: str
+    degraded: str | None
+
+
+@dataclass
+class Visit:
+    """The open visit. Written by the advisor only."""
+
+    design: DesignLoaded
+    goals: GoalTable
+    spectra: VisitSpectra
+    asked: dict[int, Asked] = field(default_factory=dict)
+    judged: dict[int, Judged] = field(default_factory=dict)
+    advice: list[Advice] = field(default_factory=list)
+    decision: Decision | None = None
+    dithers: dict[int, str | None] = field(default_factory=dict)
+    notes: dict[int, str] = field(default_factory=dict)
+    """Latest note against a fibre."""
+    lost: list[str] = field(default_factory=list)
+    inputs: list[str] = field(default_factory=list)
+    alarms: list[RaiseAlarm] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, design: DesignLoaded, config: Config, library: StarLibrary) -> Visit:
+        goals = assign_goals(design.fibres, config.target)
+        stars = tuple(fibre.star for fibre in goals.fibres)
+        return cls(design, goals, VisitSpectra(goals.fibre_F, stars, library), inputs=[design.message])
+
+    def take(self, event: ExposureReduced, config: Config) -> PredictLabels | None:
+        """Add an exposure and say what to ask the network; ``None`` when the exposure was there already."""
+        if not self.spectra.add(event.exposure, normalised_exposure(event, self.goals.fibre_F)):
+            return None
+        self.dithers[event.exposure] = event.dither
+        for fibre in event.fibre_F.tolist():
+            self.notes.pop(fibre, None)
+        self.notes.update(event.fibre_notes)
+        if event.message:
+            self.inputs.append(event.message)
+        combined = self.spectra.combine()
+        info_EF = self.spectra.per_exposure("info_F")
+        row_F = np.flatnonzero(combined.info_F > 0)
+        rule = config.policy.active_rule
+        paired = config.instrument.exposure_unit == "pair"
+        gaps = [n for n in range(1, max(self.spectra.numbers)) if n not in self.spectra.numbers]
+        doubts = [*self.lost, *(f"exposure {n} is missing" for n in gaps), *event.notes]
+        self.asked[event.exposure] = Asked(
+            exposure=event.exposure,
+            observed_at=event.observed_at,
+            exptime_s=event.exptime_s if event.exptime_s is not None else self.design.exposure_s,
+            dither=event.dither,
+            progress=progress(self.dithers, rule, self.design.plan, paired=paired),
+            rates=rates(info_EF, self.spectra.per_exposure("level_F"), combined.info_F),
+            row_F=row_F,
+            notes_F=tuple(self.notes.get(fibre.fibre, "") for fibre in self.goals.fibres),
+            n_missing=int((~(np.nan_to_num(info_EF[-1]) > 0)).sum()),
+            doubts=tuple(doubts),
+            inputs=tuple(message for message in self.inputs if message),
+        )
+        return PredictLabels(
+            visit=self.design.visit,
+            exposure=event.exposure,
+            fibre_F=self.goals.fibre_F[row_F],
+            flux_FP=combined.flux_FP[row_F],
+            ivar_FP=combined.ivar_FP[row_F],
+        )
+
+    def conclude(self, event: LabelsPredicted, config: Config) -> Judged:
+        """Turn a prediction into standings."""
+        asked = self.asked[event.exposure]
+        posterior, snr_F = self._spread(event)
+        sigma = sigmas(posterior)
+        standing = judge(
+            posterior,
+            sigma,
+            asked.rates,
+            self.goals.goal_FL,
+            self.goals.counts_F,
+            confidence=config.policy.active_rule.confidence,
+            remaining=asked.progress.cap - asked.progress.exposure,
+            notes_F=asked.notes_F,
+        )
+        judged = Judged(asked, posterior, snr_F, sigma, standing, event.bundle, event.degraded)
+        self.judged[event.exposure] = judged
+        return judged
+
+    def _spread(self, event: LabelsPredicted) -> tuple[LabelPosterior, NDArray[np.float64]]:
+        """The predicted rows on all goal fibres."""
+        at_F = np.searchsorted(self.goals.fibre_F, event.fibre_F)
+        n_fibres, n_labels = self.goals.goal_FL.shape
+        source = event.posterior
+
+        def table(values: NDArray[np.float64]) -> NDArray[np.float64]:
+            full = np.full((n_fibres, n_labels), np.nan)
+            full[at_F] = values
+            return full
+
+        trusted_F = np.zeros(n_fibres, bool)
+        trusted_F[at_F] = source.trusted_F & np.isfinite(source.total_FL).all(axis=1)
+        why = dict.fromkeys(range(n_fibres), "")
+        for row, words, trusted in zip(at_F.tolist(), source.why_F, trusted_F[at_F], strict=True):
+            why[row] = words or ("" if trusted else "the network gave no uncertainty")
+        snr_F = np.full(n_fibres, np.nan)
+        snr_F[at_F] = event.snr_F
+        posterior = LabelPosterior(
+            table(source.value_FL), table(source.epistemic_FL), table(source.aleatoric_FL), table(source.photon_FL),
+            table(source.total_FL), trusted_F, tuple(why.values()), source.passes,
+        )  # fmt: skip
+        return posterior, snr_F
