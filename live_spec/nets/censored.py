@@ -1,8 +1,8 @@
 """``ApogeeBCNNCensored``: the paper's network, in which an element is measured in its own windows only.
 
-The full spectrum gives Teff, log g, [Fe/H] and two latent numbers; 19 small networks see their element's window pixels and
-these five. StopGrad keeps the elements' errors out of Teff, log g and [Fe/H] in training; MaxNorm keeps the two latent
-numbers small, so that little else of the full spectrum reaches an element.
+The full spectrum gives Teff, log g, [Fe/H] and two latent numbers; 19 small networks see their element's window and
+these five numbers. StopGrad keeps the elements' errors out of Teff, log g and [Fe/H] in training; MaxNorm keeps the two
+latent numbers small, so that little else of the full spectrum reaches an element.
 
 References:
     Leung & Bovy 2018, MNRAS 483, 3255 (arXiv:1808.04428), section 4 and Figure 6; Gal & Ghahramani 2016 (MC dropout).

@@ -9,6 +9,7 @@ products of shifted, contiguous views, and the pool a maximum over rows: on a CP
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,6 +68,55 @@ class Dropout(nn.Module):
         return x if mask is None else x * mask
 
 
+class _BlockConv(torch.autograd.Function):
+    """w0 h[n] + w1 h[n + 1] + w2 h[n + 2] + bias for all columns n at once, columns past the end being 0.
+
+    As a function of its own because autograd would copy every shifted view on the way back.
+    """
+
+    @staticmethod
+    def forward(w: Tensor, bias: Tensor, h: Tensor) -> Tensor:
+        n = h.shape[1]
+        y: Tensor = w[0] @ h
+        for k in (1, 2):
+            y[:, : n - k].addmm_(w[k], h[:, k:])
+        y.add_(bias[:, None])
+        return y
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0], inputs[2])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        (w, h), (g,) = ctx.saved_tensors, grads
+        n, h_grad = h.shape[1], None
+        if ctx.needs_input_grad[2]:
+            h_grad = w[0].T @ g
+            for k in (1, 2):
+                h_grad[:, k:].addmm_(w[k].T, g[:, : n - k])
+        w_grad = torch.stack([g[:, : n - k] @ h[:, k:].T for k in range(3)])
+        return w_grad, g.sum(1), h_grad
+
+
+class _MaxOverRows(torch.autograd.Function):
+    """Maximum over the second axis of (b, 4, N); the gradient goes to every row that reaches it."""
+
+    @staticmethod
+    def forward(y: Tensor) -> Tensor:
+        return torch.maximum(torch.maximum(y[:, 0], y[:, 1]), torch.maximum(y[:, 2], y[:, 3]))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0], output)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        y, top = ctx.saved_tensors
+        g: Tensor = (y == top[:, None]) * grads[0][:, None]
+        return g
+
+
 class ConvStack(nn.Module):
     """conv 1 -> a, ReLU, dropout, conv a -> b, ReLU, pool 4; 8 taps, 'same' padding; flattened as b j + channel."""
 
@@ -93,13 +143,13 @@ class ConvStack(nn.Module):
         yield from (("conv1.kernel", self.kernel1), ("conv1.bias", self.bias1))
         yield from (("conv2.kernel", self.kernel2), ("conv2.bias", self.bias2))
 
-    def _conv(self, kernel: Tensor, rows: Tensor) -> Tensor:
-        """Rows (c_in * 4, N + 2) to (c_out * 4, N): block n of the output reads blocks n, n + 1, n + 2 of the input."""
+    def _conv(self, kernel: Tensor, bias: Tensor, rows: Tensor) -> Tensor:
+        """Rows (c_in * 4, N) to (c_out * 4, N): block n of the output reads blocks n, n + 1, n + 2 of the input."""
         _, c_in, c_out = kernel.shape
         w = torch.einsum("pkt,tio->okip", self.place, kernel).reshape(POOL * c_out, c_in, 3, POOL)
-        w0, w1, w2 = (w[:, :, i].reshape(POOL * c_out, POOL * c_in) for i in range(3))
-        n = rows.shape[1] - 2
-        return torch.addmm(torch.addmm(w0 @ rows[:, :n], w1, rows[:, 1 : n + 1]), w2, rows[:, 2:])
+        w = w.permute(2, 0, 1, 3).reshape(3, POOL * c_out, POOL * c_in)
+        out: Tensor = _BlockConv.apply(w, bias.repeat_interleave(POOL), rows)  # type: ignore[no-untyped-call]
+        return out
 
     def _phases(self, x: Tensor, left: int) -> Tensor:
         """(B, channels, C) to (channels, 4, B, J); a spectrum begins after ``left`` zero pixels, ends in zeros."""
@@ -122,13 +172,13 @@ class ConvStack(nn.Module):
     def forward(self, x_BC: Tensor, keep: Tensor | None = None) -> Tensor:
         """Features of shape (B, n_features); ``keep`` masks the first convolution, shape (1 or B, channels, C)."""
         n, b = len(x_BC), self.filters[1]
-        # Two convolutions each lose two columns at the end; off-detector columns between the spectra are masked.
-        rows = functional.pad(self._phases(x_BC[:, None], 2 * POOL).reshape(POOL, -1), (0, 4))
-        hidden = torch.relu(self._conv(self.kernel1, rows) + self.bias1.repeat_interleave(POOL)[:, None])
-        hidden = hidden * functional.pad(self._mask(n, keep, x_BC), (0, 2))
-        pooled = self._conv(self.kernel2, hidden).view(b, POOL, -1).amax(1)
-        features = torch.relu(pooled + self.bias2[:, None]).view(b, n, self.n_blocks)[:, :, : self.n_pooled]
-        return features.permute(1, 2, 0).reshape(n, -1)
+        rows = self._phases(x_BC[:, None], 2 * POOL).reshape(POOL, -1)
+        # The mask also silences the columns between the spectra, which read from two of them.
+        hidden = torch.relu_(self._conv(self.kernel1, self.bias1, rows)) * self._mask(n, keep, x_BC)
+        by_phase = self._conv(self.kernel2, self.bias2, hidden).view(b, POOL, -1)
+        pooled: Tensor = _MaxOverRows.apply(by_phase)  # type: ignore[no-untyped-call]
+        features = torch.relu(pooled.view(b, n, self.n_blocks)[:, :, : self.n_pooled].permute(1, 2, 0))
+        return features.reshape(n, -1)
 
 
 class Dense(nn.Module):

@@ -38,3 +38,22 @@ def test_equals_torch_layer_by_layer():
     np.testing.assert_allclose(
         log_var.detach(), (hidden @ weights["log_var.kernel"] + weights["log_var.bias"]).detach(), rtol=1e-10
     )
+
+
+def test_gradients_of_the_convolutions_are_those_of_torch():
+    torch.manual_seed(0)
+    stack = ApogeeBCNN(n_pixels=63, dense=(12, 8)).double().eval().conv
+    x = torch.randn(3, 63, dtype=torch.float64, requires_grad=True)
+
+    def plain(x):
+        h = functional.pad(x[:, None], (3, 4))
+        for kernel, bias, pad in ((stack.kernel1, stack.bias1, (3, 4)), (stack.kernel2, stack.bias2, (0, 0))):
+            h = functional.pad(torch.relu(functional.conv1d(h, kernel.permute(2, 1, 0), bias)), pad)
+        return functional.max_pool1d(h, 4).transpose(1, 2).reshape(len(x), -1)
+
+    inputs = [x, *stack.parameters()]
+    g = torch.randn(3, stack.n_features, dtype=torch.float64)
+    for got, expected in zip(
+        torch.autograd.grad(stack(x), inputs, g), torch.autograd.grad(plain(x), inputs, g), strict=True
+    ):
+        torch.testing.assert_close(got, expected)

@@ -1,0 +1,116 @@
+"""Domain guard: is this spectrum like those the network was trained on, and are its labels inside their range?
+
+A few principal components of the training spectra are fitted to the spectrum, weighted by its noise and a floor for
+what simulated spectra do not reproduce. Two numbers are compared with limits: the reduced chi-square of what the
+components cannot express, and the distance of the fitted coefficients from the training set's.
+"""
+
+# Shape legend: N spectra, F fibres, C cut pixels, K components, L labels.
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from live_spec.labels import INDEX, unit
+
+Floats = NDArray[np.floating[Any]]
+CLIP = 5.0
+"""A pixel counts as at most this many sigmas, so that a cosmic ray does not condemn a star."""
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What normal spectra look like."""
+
+    components_KC: NDArray[np.float32]
+    """Orthonormal principal components of the network's input."""
+    spread_K: NDArray[np.float32]
+    """Standard deviation of the training spectra along each."""
+    floor: float
+    """Relative flux error added to the noise of every pixel."""
+    max_residual: float
+    """Limit of the reduced chi-square: a high quantile over normal spectra, with a margin for real ones."""
+    max_distance: float
+    """Limit of the root mean square coefficient in units of its spread."""
+    ranges: Mapping[str, tuple[float, float]]
+    """Labels outside these are not trusted."""
+    min_good_fraction: float = 0.5
+
+    @cached_property
+    def _products(self) -> NDArray[np.float32]:
+        """Products of pairs of components, shape (C, K K): one matrix product gives all fibres' normal equations."""
+        p = self.components_KC
+        return np.ascontiguousarray((p[:, None] * p[None]).reshape(-1, p.shape[1]).T)
+
+    def measure(self, x_FC: Floats, ivar_FC: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Reduced chi-square of the residual and distance of the coefficients, both (F,); NaN without good pixels.
+
+        Args:
+            x_FC: The network's input: normalised flux minus the mean spectrum.
+            ivar_FC: Inverse variance of the normalised flux, 0 where it is not to be used.
+        """
+        p, k = self.components_KC, len(self.components_KC)
+        good_FC = (ivar_FC > 0) & np.isfinite(x_FC)
+        weight_FC = np.where(good_FC, 1.0 / (1.0 / np.where(good_FC, ivar_FC, 1.0) + self.floor**2), 0.0).astype(
+            np.float32
+        )
+        x_FC = np.where(good_FC, x_FC, 0.0).astype(np.float32)
+        normal_FKK = (weight_FC @ self._products).reshape(-1, k, k).astype(np.float64)
+        # The training spread is the prior: a component that this spectrum does not constrain stays at zero.
+        normal_FKK += np.diag(1.0 / self.spread_K.astype(np.float64) ** 2)
+        right_FK = ((weight_FC * x_FC) @ p.T).astype(np.float64)
+        coefficient_FK = np.linalg.solve(normal_FKK, right_FK[..., None])[..., 0]
+        chi_FC = np.abs(x_FC - coefficient_FK.astype(np.float32) @ p) * np.sqrt(weight_FC)
+        freedom_F = np.maximum(good_FC.sum(1) - k, 0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            residual_F = np.square(np.minimum(chi_FC, CLIP)).sum(1, dtype=np.float64) / freedom_F
+        distance_F = np.sqrt(np.mean((coefficient_FK / self.spread_K) ** 2, axis=1))
+        return np.where(freedom_F > 0, residual_F, np.nan), np.where(freedom_F > 0, distance_F, np.nan)
+
+    def judge(self, x_FC: Floats, ivar_FC: Floats, value_FL: Floats) -> tuple[NDArray[np.bool_], list[str]]:
+        """Whether each spectrum is to be trusted, and in a short sentence why not (empty where it is).
+
+        Args:
+            x_FC, ivar_FC: As in :meth:`measure`.
+            value_FL: Predicted labels in the order of ``LABELS``, K and dex.
+        """
+        residual_F, distance_F = self.measure(x_FC, ivar_FC)
+        good_F = ((ivar_FC > 0) & np.isfinite(x_FC)).mean(1)
+        why_F = []
+        for good, residual, distance, value_L in zip(good_F, residual_F, distance_F, value_FL, strict=True):
+            if good < self.min_good_fraction:
+                why = f"only {good:.0%} of the pixels are good, {self.min_good_fraction:.0%} are needed"
+            elif not residual <= self.max_residual:
+                why = f"spectrum unlike the training set: residual {residual / self.max_residual:.1f} x the limit"
+            elif not distance <= self.max_distance:
+                why = f"spectrum far from the training set: distance {distance / self.max_distance:.1f} x the limit"
+            else:
+                why = self._out_of_range(value_L)
+            why_F.append(why)
+        return np.array([not why for why in why_F], dtype=np.bool_), why_F
+
+    def _out_of_range(self, value_L: Floats) -> str:
+        for label, (low, high) in self.ranges.items():
+            value = float(value_L[INDEX[label]])
+            if not low <= value <= high:
+                digits = ".0f" if unit(label) == "K" else ".2f"
+                side = "below" if value < low else "above" if value > high else "not within"
+                limits = f"{low:{digits}} to {high:{digits}} {unit(label)}"
+                return f"{label} {value:{digits}} {side} the training range {limits}"
+        return ""
+
+
+def principal_components(x_NC: Floats, n_components: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Leading principal components about zero, shape (K, C), and the rms of the spectra along each, shape (K,)."""
+    gram_NN = (x_NC @ x_NC.T).astype(np.float64)
+    variance, vectors = np.linalg.eigh(gram_NN)
+    components_KC = vectors[:, ::-1][:, :n_components].T @ x_NC
+    norm_K = np.sqrt(variance[::-1][:n_components])
+    # Rounded to what a bundle stores, so that limits are measured with the components that ship.
+    rounded_KC = (components_KC / norm_K[:, None]).astype(np.float16).astype(np.float32)
+    return rounded_KC, (norm_K / np.sqrt(len(x_NC))).astype(np.float32)
