@@ -44,6 +44,8 @@ def cause(decision: Decision, judged: Judged, goals: GoalTable, rule: Rule, limi
     n_done = int((judged.standing.is_in(TargetState.AT_GOAL) & counting_F).sum())
     if rule.kind == "plan":
         return decision.reason
+    if n_counting == 0:
+        return decision.reason
     where = f"{share(n_done, n_counting)} {targets(n_counting)} at goal, rule needs {100 * rule.fraction:.0f}%"
     if decision.verdict is Verdict.STOP:
         return f"{where}, P(rule met) {decision.p_met:.2f}"

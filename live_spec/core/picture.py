@@ -31,7 +31,7 @@ def snapshot(
 ) -> Snapshot:
     """Everything a screen needs, and nothing it has to compute."""
     rule = config.policy.active_rule
-    judged = visit.judged[max(visit.judged)] if visit and visit.judged else None
+    judged = next(reversed(visit.judged.values()), None) if visit else None
     last = max(visit.spectra.numbers, default=0) if visit else 0
     asked = visit.asked.get(last) if visit else None
     design = visit.design if visit else None

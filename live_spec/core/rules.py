@@ -113,7 +113,8 @@ def decide(
         return Decision(Verdict.STOP, now.exposure, rule.fraction, have, current.p_met, _mark(choices, current), "")
     if met is not None:
         verdict = Verdict.EXTEND if met.stop_after > now.plan else Verdict.CONTINUE
-        return Decision(verdict, met.stop_after, rule.fraction, have, met.p_met, _mark(choices, met), "")
+        reason = "" if have is None or have < rule.fraction else _why_not_yet(rule, now)
+        return Decision(verdict, met.stop_after, rule.fraction, have, met.p_met, _mark(choices, met), reason)
     if legal_now and now.exposure >= now.cap:
         p_met = current.p_met if current else None
         return Decision(
@@ -170,11 +171,20 @@ def _choices(
                 share=float(pmf_N @ np.arange(len(pmf_N))) / len(rows),
                 share_lo=quantile(pmf_N, 0.10) / len(rows),
                 share_hi=quantile(pmf_N, 0.90) / len(rows),
-                p_met=float(pmf_N[needed:].sum()),
+                p_met=min(1.0, float(pmf_N[needed:].sum())),
                 minutes=None if exposure_s is None else n_more * exposure_s / 60.0,
             )
         )
     return tuple(choices)
+
+
+def _why_not_yet(rule: Rule, now: Progress) -> str:
+    """Why a field whose share is reached goes on."""
+    if now.exposure < rule.min_exposures:
+        return f"at least {rule.min_exposures} exposures are taken"
+    if not now.is_legal(now.exposure):
+        return "the A/B pair is completed first"
+    return f"not yet sure enough for P {rule.confidence:.2f}"
 
 
 def _first(stop_points: Sequence[int], now: Progress) -> int | None:

@@ -140,6 +140,7 @@ class Visit:
             notes_F=asked.notes_F,
         )
         judged = Judged(asked, posterior, snr_F, sigma, standing, event.bundle, event.degraded)
+        self.judged.pop(event.exposure, None)  # a late exposure is judged last, whatever its number
         self.judged[event.exposure] = judged
         return judged
 

@@ -1,0 +1,297 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from helpers.night import Surrogate, config, design, exposure, play, verdicts
+
+from live_spec.core.advisor import Advisor
+from live_spec.core.messages import advice_json, snapshot_from_json, snapshot_json
+from live_spec.events import (
+    InputLost,
+    LabelsPredicted,
+    PredictionFailed,
+    PredictLabels,
+    RaiseAlarm,
+    Role,
+    Verdict,
+    VisitEnded,
+)
+
+CONTINUE, STOP, NO_ADVICE, MOVE_ON = Verdict.CONTINUE, Verdict.STOP, Verdict.NO_ADVICE, Verdict.MOVE_ON
+
+
+def run(events: list, network: Surrogate | None = None, **rule: object) -> list:
+    return verdicts(play(Advisor(config(**rule)), events, network))
+
+
+def test_a_bright_field_stops_at_the_first_whole_pair_at_goal() -> None:
+    advice = run([design(), *(exposure(n, [40.0] * 10) for n in range(1, 5))])
+    assert [a.verdict for a in advice] == [CONTINUE, CONTINUE, CONTINUE, STOP]
+    assert advice[0].stop_after == advice[2].stop_after == 4
+    assert "A/B pair is completed first" in advice[2].cause
+    assert "10 of 10 priority targets at goal, rule needs 80%" in advice[3].cause
+
+
+def test_singles_stop_between_pairs() -> None:
+    advice = run([design(), *(exposure(n, [40.0] * 10, dither=None) for n in range(1, 4))], pair=False)
+    assert [a.verdict for a in advice] == [CONTINUE, CONTINUE, STOP]
+
+
+def test_minimum_of_exposures_is_kept() -> None:
+    advice = run([design(), *(exposure(n, [400.0] * 10) for n in range(1, 7))], min_exposures=6)
+    assert [a.verdict for a in advice] == [CONTINUE] * 5 + [STOP]
+    assert "at least 6 exposures" in advice[1].cause
+
+
+def test_the_cap_of_an_unmet_rule_is_move_on_not_stop() -> None:
+    snr = [24.0] * 7 + [17.0] * 3
+    advice = run([design(), *(exposure(n, snr) for n in range(1, 9))])
+    assert advice[-1].verdict is MOVE_ON
+    assert "cap of 8" in advice[-1].cause
+    assert advice[-1].have == pytest.approx(0.7)
+
+
+def test_a_hopeless_field_moves_on_after_the_first_pair() -> None:
+    advice = run([design(), exposure(1, [8.0] * 10), exposure(2, [8.0] * 10)])
+    assert [a.verdict for a in advice] == [CONTINUE, MOVE_ON]
+    assert "only 0 of 10 priority targets can reach their goals" in advice[1].cause
+
+
+def test_a_target_at_the_model_floor_does_not_hold_the_field() -> None:
+    advice = run([design(5), *(exposure(n, [60.0] * 5) for n in (1, 2))], Surrogate(floors={3: 0.06}), fraction=1.0)
+    assert advice[-1].verdict is STOP
+    assert advice[-1].states["out of reach"] == 1
+    assert advice[-1].n_counting == 4
+
+
+def test_untrusted_targets_never_count_as_done_and_never_hold_the_field() -> None:
+    advice = run(
+        [design(5), *(exposure(n, [60.0] * 5) for n in (1, 2))], Surrogate(untrusted=frozenset({2})), fraction=1.0
+    )
+    assert advice[-1].verdict is STOP
+    assert (advice[-1].states["not trusted"], advice[-1].n_counting) == (1, 4)
+
+
+def test_only_untrusted_targets_make_no_advice_and_say_why() -> None:
+    advice = run([design(1), exposure(1, [60.0])], Surrogate(untrusted=frozenset({1})))
+    assert advice[0].verdict is NO_ADVICE
+    assert advice[0].cause == "the only target is not trusted: unlike the training set"
+
+
+def test_mostly_untrusted_field_makes_no_advice() -> None:
+    advice = run([design(), exposure(1, [60.0] * 10)], Surrogate(untrusted=frozenset(range(1, 8))))
+    assert advice[0].verdict is NO_ADVICE
+    assert "7 of 10 priority targets are not trusted" in advice[0].cause
+
+
+def test_a_missing_exposure_adds_nothing_and_withdraws_the_advice() -> None:
+    advice = run([design(), exposure(1, [60.0] * 10), exposure(3, [60.0] * 10), exposure(4, [60.0] * 10)])
+    assert [a.verdict for a in advice] == [CONTINUE, NO_ADVICE, NO_ADVICE]
+    assert advice[-1].degraded == ("exposure 2 is missing",)
+
+
+def test_a_late_exposure_closes_the_gap() -> None:
+    late = [exposure(n, [60.0] * 10) for n in (1, 3, 2, 4)]
+    advice = run([design(), *late])
+    assert advice[-1].verdict is STOP
+    assert advice[-1].degraded == ()
+
+
+def test_lost_input_is_said_at_once() -> None:
+    actions = play(
+        Advisor(config()), [design(), exposure(1, [60.0] * 10), InputLost("v1", "messages 7 to 9 were lost")]
+    )
+    assert verdicts(actions)[-1].verdict is NO_ADVICE
+    assert verdicts(actions)[-1].cause == "messages 7 to 9 were lost"
+    assert any(isinstance(a, RaiseAlarm) and a.kind == "input-bad" for a in actions)
+
+
+def test_degraded_and_failed_predictions_never_stop() -> None:
+    advisor, network = Advisor(config()), Surrogate()
+    advisor.handle(design(), now_s=0.0)
+    for number in (1, 2):
+        (request,) = advisor.handle(exposure(number, [400.0] * 10), now_s=1.0)
+        assert isinstance(request, PredictLabels)
+        (advice,) = advisor.handle(network.predict(request, degraded="fallback with 10 passes"), now_s=1.0)
+        assert advice.verdict is NO_ADVICE
+    (request,) = advisor.handle(exposure(3, [400.0] * 10), now_s=1.0)
+    alarm, advice = advisor.handle(PredictionFailed("v1", 3, "the worker died"), now_s=1.0)
+    assert (alarm.kind, advice.verdict) == ("model-mismatch", NO_ADVICE)
+    assert "the worker died" in advice.cause
+
+
+def test_unknown_dithers_cannot_complete_a_pair() -> None:
+    advice = run([design(), *(exposure(n, [60.0] * 10, dither=None) for n in (1, 2))])
+    assert [a.verdict for a in advice] == [NO_ADVICE, NO_ADVICE]
+    assert "dither" in advice[0].cause
+
+
+def test_an_exposure_without_any_light_never_stops() -> None:
+    actions = play(Advisor(config()), [design(), exposure(1, [0.0] * 10), exposure(2, [0.0] * 10)])
+    assert [a.verdict for a in verdicts(actions)] == [NO_ADVICE, NO_ADVICE]
+    assert all(a.n_counting == 0 for a in verdicts(actions))
+
+
+def test_zero_fibres_and_no_goals() -> None:
+    nothing = replace(design(0), fibres=())
+    (advice,) = run([nothing, exposure(1, [], fibres=[])])
+    assert advice.verdict is NO_ADVICE
+
+
+def test_a_repeated_exposure_counts_once() -> None:
+    once = run([design(), exposure(1, [40.0] * 10), exposure(2, [40.0] * 10)])
+    twice = run([design(), exposure(1, [40.0] * 10), exposure(1, [40.0] * 10), exposure(2, [40.0] * 10)])
+    assert [advice_json(a) for a in once] == [advice_json(a) for a in twice]
+
+
+def test_predictions_that_come_late_give_the_same_advice() -> None:
+    events = [exposure(n, [40.0] * 10) for n in range(1, 5)]
+    prompt = run([design(), *events])
+    advisor, network = Advisor(config()), Surrogate()
+    advisor.handle(design(), now_s=0.0)
+    requests = [advisor.handle(event, now_s=0.0)[-1] for event in events]
+    late = [advisor.handle(network.predict(request), now_s=9.0)[-1] for request in requests]
+    assert [advice_json(a) for a in late] == [advice_json(a) for a in prompt]
+
+
+def test_silence_withdraws_the_advice_once_and_data_bring_it_back() -> None:
+    advisor = Advisor(config())
+    play(advisor, [design(), exposure(1, [60.0] * 10)])
+    assert advisor.tick(now_s=100.0) == ()
+    advice, alarm = advisor.tick(now_s=400.0)
+    assert (advice.verdict, advice.id, alarm.kind) == (NO_ADVICE, "v1/1/stale", "input-stale")
+    assert "no spectra since exposure 1" in advice.cause
+    assert advisor.tick(now_s=401.0) == ()
+    assert advisor.snapshot(source="LIVE").advice == advice
+    after = verdicts(play(advisor, [exposure(2, [60.0] * 10)]))
+    assert after[-1].verdict is STOP
+    assert after[-1].supersedes == "v1/1/1"  # what silence said is no part of the chain: replay never hears it
+    assert advisor.snapshot(source="LIVE").advice == after[-1]
+
+
+def test_messages_of_another_visit_are_refused_with_a_sentence() -> None:
+    actions = play(Advisor(config()), [design(), exposure(1, [40.0] * 10, visit="v0")])
+    (alarm,) = actions
+    assert alarm.text == "exposure 1 of visit v0 was refused: the open visit is v1"
+
+
+def test_a_changed_design_for_the_open_visit_is_refused() -> None:
+    actions = play(Advisor(config()), [design(), design(), replace(design(), plan=2)])
+    assert [a.kind for a in actions] == ["input-bad"]
+
+
+def test_a_prediction_for_a_field_that_has_gone_is_dropped() -> None:
+    advisor = Advisor(config())
+    advisor.handle(design(), now_s=0.0)
+    (request,) = advisor.handle(exposure(1, [40.0] * 10), now_s=0.0)
+    advisor.handle(design(visit="v2"), now_s=0.0)
+    assert advisor.handle(Surrogate().predict(request), now_s=0.0) == ()
+
+
+def test_a_later_visit_of_the_same_stars_goes_on_from_the_earlier_one() -> None:
+    first, second = design(visit="v1"), replace(design(visit="v1"), visit="v2")
+    events = [first, exposure(1, [40.0] * 10), exposure(2, [40.0] * 10), VisitEnded("v1"), second,
+              exposure(1, [40.0] * 10, visit="v2", seed=1), exposure(2, [40.0] * 10, visit="v2", seed=1)]  # fmt: skip
+    advice = run(events)
+    assert advice[1].verdict is CONTINUE
+    assert advice[-1].verdict is STOP  # four exposures' worth of light in two visits
+
+
+def test_dead_fibres_are_listed_and_forecast_without() -> None:
+    events = [design(), *(exposure(n, [26.0] * 10) for n in (1, 2)), exposure(3, [26.0] * 8, fibres=range(1, 9))]
+    actions = play(Advisor(config()), events)
+    lost = [a.text for a in actions if isinstance(a, RaiseAlarm) and a.kind == "fibre-lost"]
+    assert lost == ["fibre 9 lost all of its flux before exposure 3", "fibre 10 lost all of its flux before exposure 3"]
+    assert verdicts(actions)[-1].n_counting == 8
+    assert verdicts(actions)[-1].states["out of reach"] == 2
+
+
+def test_a_cloud_raises_an_alarm_and_lengthens_the_advice() -> None:
+    clear = [exposure(n, [28.0] * 10) for n in (1, 2, 3)]
+    actions = play(Advisor(config()), [design(), *clear, exposure(4, [14.0] * 10)])
+    assert any(isinstance(a, RaiseAlarm) and a.kind == "throughput-low" and a.level == "serious" for a in actions)
+    advice = verdicts(actions)
+    assert advice[-1].stop_after > advice[-2].stop_after
+
+
+def test_a_note_against_a_fibre_leaves_its_spectrum_out() -> None:
+    noted = replace(exposure(1, [40.0] * 3), fibre_notes={2: "no radial velocity"})
+    advisor = Advisor(config())
+    play(advisor, [design(3), noted])
+    row = advisor.snapshot(source="LIVE").fibres[1]
+    assert (row.state, row.why) == ("no data", "no radial velocity")
+
+
+def test_a_goal_on_an_unusable_label_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"goal for fe_h, but fe_h fails its coverage"):
+        Advisor(config(), unusable={"fe_h": "fails its coverage"})
+
+
+def test_plan_rule_follows_the_plan() -> None:
+    advice = run([design(plan=3), *(exposure(n, [5.0] * 10) for n in (1, 2, 3))], kind="plan")
+    assert [a.verdict for a in advice] == [CONTINUE, CONTINUE, STOP]
+
+
+def test_extension_is_advised_only_where_allowed() -> None:
+    events = [design(plan=4), *(exposure(n, [28.0] * 10) for n in range(1, 5))]
+    assert run(events, extend=False)[-1].verdict is MOVE_ON
+    longer = run(events, extend=True)[-1]
+    assert (longer.verdict, longer.stop_after) == (Verdict.EXTEND, 6)
+
+
+def test_two_goal_files_give_two_verdicts_with_their_own_element() -> None:
+    events = [design(), *(exposure(n, [60.0] * 10) for n in (1, 2))]
+    loose = verdicts(play(Advisor(config(goals={"fe_h": 0.05})), events))[-1]
+    tight = verdicts(play(Advisor(config(goals={"fe_h": 0.05, "mg_h": 0.03})), events))[-1]
+    assert (loose.verdict, loose.limiting) == (STOP, "fe_h")
+    assert (tight.verdict, tight.limiting) == (CONTINUE, "mg_h")
+    assert tight.cause.startswith("Mg limits")
+
+
+def test_snapshot_survives_the_wire_and_shows_unknown_as_null() -> None:
+    advisor = Advisor(config(mode="shadow"))
+    play(advisor, [design(3, h_mag=None), exposure(1, [40.0] * 2)])
+    snapshot = advisor.snapshot(source="REPLAY", bundle_note="trained on simulated spectra")
+    back = snapshot_from_json(snapshot_json(snapshot))
+    assert (back.source, back.mode, back.exposure, len(back.fibres)) == ("REPLAY", "shadow", 1, 3)
+    assert back.fibres[2].state == "no data"
+    assert back.fibres[2].snr is None
+    assert back.fibres[2].h_mag is None
+    assert back.fibres[2].ratio["fe_h"] is None
+    assert sum(back.states.values()) == back.n_targets == 3
+
+
+def test_no_role_but_science_carries_goals() -> None:
+    odd = design(3)
+    odd = replace(odd, fibres=tuple(replace(f, role=Role.STANDARD) if f.fibre == 1 else f for f in odd.fibres))
+    advisor = Advisor(config())
+    actions = advisor.handle(odd, now_s=0.0) or advisor.handle(exposure(1, [40.0] * 3), now_s=0.0)
+    (request,) = actions
+    assert request.fibre_F.tolist() == [2, 3]
+
+
+def test_infinite_and_nan_spectra_are_no_information() -> None:
+    bad = exposure(1, [40.0] * 3)
+    flux, ivar = bad.flux_FP.copy(), bad.ivar_FP.copy()
+    flux[0] = np.nan
+    ivar[1, :] = np.inf
+    advisor = Advisor(config())
+    play(advisor, [design(3), replace(bad, flux_FP=flux, ivar_FP=ivar)])
+    assert [row.state for row in advisor.snapshot(source="LIVE").fibres] == ["no data", "no data", "1-2 more"]
+
+
+def test_posterior_without_uncertainty_is_not_trusted() -> None:
+    advisor, network = Advisor(config()), Surrogate()
+    advisor.handle(design(3), now_s=0.0)
+    (request,) = advisor.handle(exposure(1, [40.0] * 3), now_s=0.0)
+    answer = network.predict(request)
+    total = answer.posterior.total_FL.copy()
+    total[0, 0] = np.nan
+    advisor.handle(
+        LabelsPredicted("v1", 1, answer.fibre_F, replace(answer.posterior, total_FL=total), answer.snr_F, "b"),
+        now_s=0.0,
+    )
+    row = advisor.snapshot(source="LIVE").fibres[0]
+    assert (row.state, row.why) == ("not trusted", "the network gave no uncertainty")

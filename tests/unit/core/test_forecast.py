@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from live_spec.core.forecast import (
+    Rates,
+    Sigmas,
+    common_mode,
+    exposures_left,
+    p_at_goal,
+    projected_p,
+    quantile,
+    quorum_distribution,
+    rates,
+    sigmas,
+)
+from live_spec.events import LabelPosterior
+from live_spec.labels import N_LABELS
+
+
+def one(value: float) -> np.ndarray:
+    return np.full((1, N_LABELS), value)
+
+
+def rate(info: float, per_exposure: float) -> Rates:
+    return Rates(np.array([info]), np.array([per_exposure]), 0.2, np.ones(1), np.zeros(1, bool), np.ones(1))
+
+
+def test_quorum_distribution_equals_enumeration() -> None:
+    p_F = np.array([0.1, 0.5, 0.9, 0.7])
+    expected = np.zeros(5)
+    for outcome in product((0, 1), repeat=4):
+        expected[sum(outcome)] += np.prod([p if hit else 1 - p for p, hit in zip(p_F, outcome, strict=True)])
+    np.testing.assert_allclose(quorum_distribution(p_F[None], np.ones(1)), expected, atol=1e-14)
+
+
+def test_shared_common_mode_widens_the_quorum() -> None:
+    apart = quorum_distribution(np.full((1, 100), 0.5), np.ones(1))
+    together = quorum_distribution(np.array([[0.2] * 100, [0.8] * 100]), np.array([0.5, 0.5]))
+    assert together @ np.arange(101) == pytest.approx(apart @ np.arange(101))
+    assert quantile(together, 0.9) - quantile(together, 0.1) > 3 * (quantile(apart, 0.9) - quantile(apart, 0.1))
+
+
+def test_p_at_goal_is_even_at_the_goal_and_rises_below_it() -> None:
+    error = one(0.07)
+    assert p_at_goal(one(0.05), error, one(0.05))[0] == pytest.approx(0.5)
+    assert p_at_goal(one(0.045), error, one(0.05))[0] > 0.9
+    assert p_at_goal(one(0.055), error, one(0.05))[0] < 0.1
+
+
+def test_unknown_sigma_and_missing_goals_are_never_at_goal() -> None:
+    goal = one(np.nan)
+    assert p_at_goal(one(0.01), one(0.07), goal)[0] == 0.0
+    goal[0, 3] = 0.05
+    assert p_at_goal(one(np.nan), one(np.nan), goal)[0] == 0.0
+
+
+def test_exposures_left_is_the_first_exposure_at_goal() -> None:
+    sigma = Sigmas(one(0.02), one(0.10), one(0.05))
+    goal = one(np.nan)
+    goal[0, 0] = 0.05
+    left = exposures_left(sigma, rate(1000.0, 500.0), goal, 0.8)[0]
+    assert projected_p(sigma, rate(1000.0, 500.0), goal, left, 1.0)[0] >= 0.8
+    assert projected_p(sigma, rate(1000.0, 500.0), goal, left - 1, 1.0)[0] < 0.8
+
+
+def test_floor_above_goal_is_never_reached() -> None:
+    sigma = Sigmas(one(0.06), one(0.01), one(0.05))
+    assert np.isinf(exposures_left(sigma, rate(1e4, 1e3), one(0.05), 0.8)[0])
+
+
+def test_dead_fibre_has_no_rate_but_keeps_what_it_has() -> None:
+    info = np.array([[100.0, 100.0], [100.0, 0.0]])
+    level = np.array([[10.0, 10.0], [10.0, np.nan]])
+    found = rates(info, level, np.array([200.0, 100.0]))
+    assert found.lost_F.tolist() == [False, True]
+    assert found.rate_F[1] == 0.0
+    assert found.rate_F[0] == pytest.approx(100.0)
+
+
+def test_common_mode_follows_a_cloud_and_not_a_dead_fibre() -> None:
+    info = np.outer([1.0, 1.0, 0.4], np.linspace(50, 500, 40))
+    info[1, :5] = 0.0
+    found = common_mode(info)
+    assert found[2] / found[0] == pytest.approx(0.4, rel=1e-2)
+    assert found[1] / found[0] == pytest.approx(1.0, rel=0.1)
+
+
+def test_recent_exposures_weigh_more_in_the_expected_rate() -> None:
+    info = np.outer([1.0, 1.0, 1.0, 0.3], np.full(20, 100.0))
+    expected = rates(info, np.ones_like(info), info.sum(axis=0)).rate_F[0]
+    assert 30.0 < expected < info.mean()
+
+
+def test_calibration_factor_scales_floor_and_photon_alike() -> None:
+    raw = np.sqrt(3.0)
+    posterior = LabelPosterior(one(0.0), one(1.0), one(1.0), one(1.0), one(1.2 * raw), np.ones(1, bool), ("",), 100)
+    found = sigmas(posterior)
+    np.testing.assert_allclose(found.total_FL, 1.2 * raw)
+    np.testing.assert_allclose(found.photon_FL, 1.2)
+
+
+def test_more_passes_make_sigma_more_certain() -> None:
+    def error(passes: int) -> float:
+        posterior = LabelPosterior(one(0.0), one(1.0), one(0.1), one(0.1), one(1.01), np.ones(1, bool), ("",), passes)
+        return float(sigmas(posterior).relative_error_FL[0, 0])
+
+    assert error(10) > 2 * error(100) > 0

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers.night import exposure
+
+from live_spec.core.stars import StarLibrary, StarSum, VisitSpectra, normalised_exposure
+from live_spec.spectra.grid import APSTAR
+
+FIBRES = np.arange(1, 4, dtype=np.int32)
+STARS = ("a", "b", "c")
+
+
+def spectra(number: int, snr: list[float], **kwargs: object) -> object:
+    return normalised_exposure(exposure(number, snr, **kwargs), FIBRES)
+
+
+def test_information_adds_up_and_noise_averages_down() -> None:
+    visit = VisitSpectra(FIBRES, STARS, StarLibrary(9))
+    for number in (1, 2, 3, 4):
+        visit.add(number, spectra(number, [30.0, 60.0, 10.0]))
+    combined = visit.combine()
+    np.testing.assert_allclose(combined.info_F, 4 * np.array([30.0, 60.0, 10.0]) ** 2, rtol=0.03)
+    scatter = combined.flux_FP[:, APSTAR.cut].std(axis=1)
+    np.testing.assert_allclose(scatter, combined.info_F**-0.5, rtol=0.05)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_order_and_chunks_do_not_change_a_bit(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    whole = VisitSpectra(FIBRES, STARS, StarLibrary(9))
+    for number in (1, 2, 3):
+        whole.add(number, spectra(number, [20.0, 30.0, 40.0]))
+    pieces = []
+    for number in (1, 2, 3):
+        full = exposure(number, [20.0, 30.0, 40.0])
+        for fibre in FIBRES:
+            row = full.fibre_F == fibre
+            part = type(full)(full.visit, number, full.fibre_F[row], full.flux_FP[row], full.ivar_FP[row])
+            pieces += [(number, normalised_exposure(part, FIBRES))] * int(rng.integers(1, 3))
+    rng.shuffle(pieces)
+    shuffled = VisitSpectra(FIBRES, STARS, StarLibrary(9))
+    for number, piece in pieces:
+        shuffled.add(number, piece)
+    a, b = whole.combine(), shuffled.combine()
+    assert a.flux_FP.tobytes() == b.flux_FP.tobytes()
+    assert a.ivar_FP.tobytes() == b.ivar_FP.tobytes()
+
+
+def test_a_cloudy_exposure_with_a_masked_pixel_leaves_no_spike() -> None:
+    bright = exposure(1, [200.0] * 3, level=1000.0)
+    faint = exposure(2, [200.0] * 3, level=100.0)
+    ivar = bright.ivar_FP.copy()
+    ivar[:, 1000] = 0.0
+    bright = type(bright)(bright.visit, 1, bright.fibre_F, bright.flux_FP, ivar)
+    visit = VisitSpectra(FIBRES, STARS, StarLibrary(9))
+    for event in (bright, faint):
+        visit.add(event.exposure, normalised_exposure(event, FIBRES))
+    combined = visit.combine()
+    np.testing.assert_allclose(combined.flux_FP[:, 1000], 1.0, atol=0.03)
+    np.testing.assert_allclose(combined.ivar_FP[:, 1000] / combined.ivar_FP[:, 1001], 0.5, rtol=0.05)
+
+
+def test_arguments_are_left_as_they_were() -> None:
+    event = exposure(1, [20.0] * 3)
+    flux, ivar = event.flux_FP.copy(), event.ivar_FP.copy()
+    normalised_exposure(event, FIBRES)
+    np.testing.assert_array_equal(event.flux_FP, flux)
+    np.testing.assert_array_equal(event.ivar_FP, ivar)
+
+
+def test_rows_in_any_order_and_unwanted_fibres() -> None:
+    event = exposure(1, [10.0, 20.0, 30.0, 40.0], fibres=[3, 9, 1, 2])
+    found = normalised_exposure(event, FIBRES)
+    assert found.fibre_F.tolist() == [1, 2, 3]
+    np.testing.assert_allclose(np.sqrt(found.info_F), [30.0, 40.0, 10.0], rtol=0.03)
+
+
+def test_the_library_forgets_the_oldest_and_counts_it() -> None:
+    library = StarLibrary(2)
+    for star in ("a", "b", "c"):
+        library.put(star, StarSum(np.ones(3, np.float32), np.ones(3, np.float32), ()))
+    assert library.get("a") is None
+    assert library.get("c") is not None
+    assert library.n_forgotten == 1
