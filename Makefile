@@ -1,0 +1,45 @@
+# Everything a person needs, from a fresh clone: `make demo` and `make test`. Only Python 3.11+, pip and make are assumed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check fast bench clean help
+
+help:
+	@echo "make demo   set up, then expose two real stars and a field of 300 fibres"
+	@echo "make test   set up, then everything: check and all tests"
+	@echo "make check  style, types, direction of imports, fast tests (under a minute)"
+	@echo "make bench  timings, printed and written to benchmarks/results/"
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"live-spec needs Python 3.11 or newer, this is {sys.version.split()[0]}; try: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	# torch first and pinned: an unpinned torch brings gigabytes of GPU libraries that a laptop does not need.
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,check]'
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/live-spec demo
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -m 'not slow and not gpu'
+
+test: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/engine.py
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
