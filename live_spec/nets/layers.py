@@ -171,6 +171,11 @@ class ConvStack(nn.Module):
 
     def forward(self, x_BC: Tensor, keep: Tensor | None = None) -> Tensor:
         """Features of shape (B, n_features); ``keep`` masks the first convolution, shape (1 or B, channels, C)."""
+        # Bound by memory, not arithmetic: nothing to gain from a shorter type.
+        with torch.autocast(x_BC.device.type, enabled=False):
+            return self._features(x_BC, keep)
+
+    def _features(self, x_BC: Tensor, keep: Tensor | None) -> Tensor:
         n, b = len(x_BC), self.filters[1]
         rows = self._phases(x_BC[:, None], 2 * POOL).reshape(POOL, -1)
         # The mask also silences the columns between the spectra, which read from two of them.

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from live_spec.labels import ELEMENTS, INDEX, N_LABELS
+from live_spec.nets.censored import ApogeeBCNNCensored
+from live_spec.nets.normalise import LabelNormaliser
+from live_spec.nets.training import Progress, Schedule, TrainingData, _next, train
+
+N, C = 96, 62
+
+
+def small_network(seed=1):
+    torch.manual_seed(seed)
+    windows = {label: np.arange(3 + i, 3 + i + 5) for i, label in enumerate(ELEMENTS)}
+    return ApogeeBCNNCensored(windows, n_pixels=C, dense=(12, 8), element=(5, 4), wide=(7, 6), dropout=0.1)
+
+
+def make_data(seed=0):
+    rng = np.random.default_rng(seed)
+    label = 5 + 2 * rng.normal(size=(N, 1)) + 0.3 * rng.normal(size=(N, N_LABELS))
+    label[rng.random(label.shape) < 0.05] = np.nan
+    basis = rng.normal(size=(N_LABELS, C)) * 0.05
+    clean = ((np.nan_to_num(label, nan=5.0) - 5) @ basis).astype(np.float32)
+
+    def inputs(indices, rng):
+        return clean[indices] + rng.normal(0, 0.01, (len(indices), C)).astype(np.float32)
+
+    return TrainingData(label, np.arange(N) // 2), inputs
+
+
+def run(schedule, checkpoint=None, network=None, **kwargs):
+    data, inputs = make_data()
+    network = network or small_network()
+    progress = train(
+        network, data, LabelNormaliser.fit(data.label_NL), inputs, schedule, seed=5, checkpoint=checkpoint, **kwargs
+    )
+    return network, progress
+
+
+def flat(network):
+    return torch.cat([p.detach().reshape(-1) for p in network.parameters()])
+
+
+def test_learns_and_tells_its_progress():
+    seen = []
+    _, progress = run(Schedule(epochs=12, batch=16, learning_rate=5e-3, plateau_epochs=10), on_epoch=seen.append)
+    assert progress.finished
+    assert [one.epoch for one in seen] == list(range(1, 13))
+    assert progress.validation_mae < 0.75 * seen[0].validation_mae
+    assert progress.train_loss < seen[0].train_loss
+
+
+def test_resumed_run_is_the_same_to_the_bit(tmp_path):
+    schedule = Schedule(epochs=4, batch=16)
+    whole, _ = run(schedule)
+    path = tmp_path / "run.safetensors"
+    _, half = run(schedule, path, stop=lambda: True)
+    assert (half.epoch, half.finished) == (1, False)
+    epochs = []
+    resumed, _ = run(schedule, path, small_network(seed=99), on_epoch=lambda p: epochs.append(p.epoch))
+    assert epochs == [2, 3, 4]
+    assert torch.equal(flat(whole), flat(resumed))
+    again, _ = run(schedule, path, small_network(seed=98), on_epoch=lambda p: pytest.fail("it was finished"))
+    assert torch.equal(flat(whole), flat(again))
+
+
+def test_training_leaves_the_global_random_state_alone():
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    network = small_network()
+    torch.manual_seed(3)
+    run(Schedule(epochs=1, batch=32), network=network)
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    path = tmp_path / "run.safetensors"
+    run(Schedule(epochs=1, batch=32), path)
+    with pytest.raises(ValueError, match="of another run: its schedule"):
+        run(Schedule(epochs=1, batch=16), path)
+    path.write_bytes(b"not a checkpoint")
+    with pytest.raises(ValueError, match="no checkpoint"):
+        run(Schedule(epochs=1, batch=32), path)
+
+
+def test_variance_heads_alone_learn_what_the_network_cannot_explain():
+    network, _ = run(Schedule(epochs=1, batch=32))
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    data, inputs = make_data()
+    labels = LabelNormaliser.fit(data.label_NL)
+    train(network, data, labels, inputs, Schedule(epochs=60, batch=32, learning_rate=2e-2, variance_only=True), seed=6)
+    changed = {name for name, p in network.named_parameters() if not torch.equal(before[name], p)}
+    assert changed
+    assert all("log_var" in name for name in changed)
+    with torch.inference_mode():
+        value, log_var = network(torch.as_tensor(inputs(np.arange(N), np.random.default_rng(1))))
+    pull = (value.numpy() - labels.standardise(data.label_NL)) / log_var.exp().sqrt().numpy()
+    assert np.nanstd(pull[:, INDEX["fe_h"]]) == pytest.approx(1.0, abs=0.2)
+
+
+@pytest.mark.slow
+def test_bf16_autocast_trains():
+    _, progress = run(Schedule(epochs=1, batch=32, bf16=True))
+    assert math.isfinite(progress.validation_loss)
+
+
+def test_stars_are_never_split():
+    data, _ = make_data()
+    train_N, validation_N = data.split(0.1, seed=3)
+    assert sorted([*train_N, *validation_N]) == list(range(N))
+    assert not set(data.star_N[train_N]) & set(data.star_N[validation_N])
+    assert len(validation_N) == 10
+    with pytest.raises(ValueError, match="at least 2 stars"):
+        TrainingData(data.label_NL, np.zeros(N)).split(0.1, 0)
+
+
+def test_rate_halves_after_two_epochs_without_improvement():
+    schedule, progress = Schedule(stop_epochs=5), Progress(learning_rate=1.0)
+    rates = []
+    for epoch, mae in enumerate([0.5, 0.4, 0.39999, 0.4, 0.39998, 0.3, 0.31, 0.31, 0.31, 0.31, 0.31], 1):
+        progress = _next(progress, schedule, epoch, 0.0, 0.0, mae)
+        rates.append(progress.learning_rate)
+    assert rates == [1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125]
+    assert progress.finished
+    assert json.dumps(progress.bad_epochs) == "5"
+
+
+def test_a_loss_that_is_not_finite_stops_the_run():
+    data, _ = make_data()
+    labels = LabelNormaliser.fit(data.label_NL)
+    with pytest.raises(ValueError, match="loss is nan in epoch 1"):
+        train(
+            small_network(), data, labels, lambda i, rng: np.full((len(i), C), np.nan, np.float32),
+            Schedule(epochs=1), seed=1,
+        )  # fmt: skip
