@@ -1,0 +1,137 @@
+"""The overview: a snapshot, a size and a moment in; a finished screen out. No clock, no state, nothing to close."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from rich.text import Text
+
+from live_spec.snapshot import FibreRow, Snapshot
+from live_spec.view import panels
+from live_spec.view.format import duration
+from live_spec.view.glyphs import ASCII, UNICODE
+from live_spec.view.pen import Pen, Screen
+from live_spec.view.states import Standing, standing
+from live_spec.view.theme import THEMES
+from live_spec.view.ui import KEYS, Ui
+from live_spec.view.verdict import words
+
+SMALLEST = (60, 16)
+"""Below this there is one line, not a broken screen."""
+WIDE = (120, 36)
+"""From this size on, the screen has choices, conditions, forecast and a log."""
+PANEL_ROWS = 8
+
+
+def view(snapshot: Snapshot, ui: Ui, width: int, height: int, now: datetime, *, silent_s: float = 0.0) -> Screen:
+    """Draw the overview.
+
+    Args:
+        snapshot: What the daemon published last.
+        ui: Theme, signs, scroll position, help.
+        width: Columns; no line is wider, and none is narrower.
+        height: Rows; exactly so many lines come back.
+        now: Zone-aware time on the publisher's clock; data age is counted from it.
+        silent_s: Seconds since the publisher was last heard.
+    """
+    pen = Pen(width, ASCII if ui.ascii else UNICODE, THEMES[ui.theme])
+    stand = standing(snapshot, now, silent_s=silent_s)
+    if width < SMALLEST[0] or height < SMALLEST[1]:
+        return _finish(pen, [_one_line(pen, snapshot, stand)], height)
+    if ui.help:
+        return _finish(pen, _help(pen), height)
+    is_wide = width >= WIDE[0] and height >= WIDE[1]
+    top = _top(pen, snapshot, stand, now, wide=is_wide)
+    bottom = [*panels.alarms(pen, snapshot, 1), panels.keys(pen)]
+    if is_wide:
+        bottom = [pen.rule("alarms and log"), *panels.alarms(pen, snapshot, 4), panels.keys(pen)]
+    middle = _wide_middle(pen, snapshot, stand) if is_wide else _middle(pen, snapshot, height - len(top) - len(bottom))
+    room = height - len(top) - len(middle) - len(bottom) - 2
+    if room < 1:
+        return _finish(pen, [*top, *middle], height - len(bottom), bottom=bottom)
+    if not snapshot.fibres:
+        table = [pen.rule("log"), *panels.log(pen, snapshot.log, room + 1)]
+        return _finish(pen, [*top, *middle, *table], height - len(bottom), bottom=bottom)
+    first = min(ui.top, max(0, len(snapshot.fibres) - room))
+    shown = panels.by_need(snapshot.fibres)[first : first + room]
+    place = f", {first + 1} to {first + len(shown)} shown" if len(shown) < len(snapshot.fibres) else ""
+    title = pen.rule(f"fibres {len(snapshot.fibres)}, sorted by need{place}", "cells: sigma / goal")
+    table = [title, *panels.fibre_table(pen, shown, wide=is_wide)]
+    details = [line for row in shown for line in panels.fibre_detail(pen, row)]
+    if len(shown) == len(snapshot.fibres) and len(table) + len(details) <= room + 2:
+        table = [title, *_with_details(pen, shown, wide=is_wide)]
+    return _finish(pen, [*top, *middle, *table], height - len(bottom), bottom=bottom, top=first, page=room)
+
+
+def _with_details(pen: Pen, shown: list[FibreRow], *, wide: bool) -> list[Text]:
+    """A field of few fibres has room to say what was measured."""
+    caption, *rows = panels.fibre_table(pen, shown, wide=wide)
+    pairs = zip(rows, shown, strict=True)
+    return [caption, *(line for row, fibre in pairs for line in (row, *panels.fibre_detail(pen, fibre)))]
+
+
+def _top(pen: Pen, snapshot: Snapshot, stand: Standing, now: datetime, *, wide: bool) -> list[Text]:
+    """Everything that a tired reader must see: who, how far, how old, what to do, why."""
+    note = panels.model_note(snapshot)
+    # 40 cells are what the exposure count and the data age may take beside the note.
+    inline = bool(note) and len(note) <= pen.width - 40
+    lines = [
+        panels.header(pen, snapshot, stand, now),
+        panels.progress(pen, snapshot, stand, note=inline),
+    ]
+    if note and not inline:
+        lines += pen.paragraph("", note, indent=1, most=2, style=pen.theme.warning)
+    lines.append(pen.rule(*panels.advice_title(snapshot, stand)))
+    return lines + panels.advice(pen, snapshot, stand, most=3 if wide else 2, choices=wide)
+
+
+def _middle(pen: Pen, snapshot: Snapshot, room: int) -> list[Text]:
+    """Elements and states side by side; one above the other in a narrow window."""
+    targets = f"targets {snapshot.n_targets}, {snapshot.n_counting} counting"
+    rows = max(min(len(snapshot.elements), room - 10), PANEL_ROWS)
+    rule = pen.rule("elements", targets)
+    if pen.width < 80:
+        return [rule, panels.states_line(pen, snapshot), *panels.elements(pen, snapshot, min(rows, room - 3))]
+    left = panels.elements(pen.narrow(44), snapshot, min(rows, room - 2))
+    side = pen.narrow(pen.width - 46)
+    right = [*panels.states(side, snapshot, bar=side.width - 25), *panels.conditions(side, snapshot)]
+    return [rule, *pen.beside(left, right)]
+
+
+def _wide_middle(pen: Pen, snapshot: Snapshot, stand: Standing) -> list[Text]:
+    left, side = pen.narrow(pen.width - 54), pen.narrow(52)
+    lines = [pen.rule("elements", f"targets {snapshot.n_targets}, {snapshot.n_counting} counting for the rule")]
+    rows = panels.elements(left, snapshot, PANEL_ROWS, history=True)
+    lines += pen.beside(rows, panels.states(side, snapshot, bar=26))
+    lines.append(pen.rule("conditions", "forecast: expected share of targets at goal"))
+    return lines + pen.beside(panels.conditions(left, snapshot, indent=" "), panels.forecast(side, snapshot, stand))
+
+
+def _one_line(pen: Pen, snapshot: Snapshot, stand: Standing) -> Text:
+    said = words(snapshot, stand)
+    age = f"data {duration(stand.age_s)} old" if snapshot.exposure else "no data"
+    source = "" if snapshot.source == "LIVE" else snapshot.source
+    return pen.parts((0, said.verdict), (1, source), (2, age), (3, "enlarge the window"))
+
+
+def _help(pen: Pen) -> list[Text]:
+    lines = [pen.rule("keys")]
+    lines += [pen.row(f"   {key:<14} {what}") for key, what in KEYS.items()]
+    lines += [pen.row(), pen.rule("states of a target")]
+    meaning = (
+        "every goal met with the rule's confidence", "goals within two exposures", "goals before the cap",
+        "not before the cap, or never: does not hold the field", "outside what the network knows, or a bad spectrum",
+        "no spectrum from this fibre",
+    )  # fmt: skip
+    for (state, sign), text in zip(pen.glyphs.states.items(), meaning, strict=True):
+        lines.append(pen.row("   ", (sign, pen.theme.states[state]), f" {state:<12} {text}"))
+    return lines
+
+
+def _finish(
+    pen: Pen, lines: list[Text], height: int, *, bottom: Sequence[Text] = (), top: int = 0, page: int = 0
+) -> Screen:
+    """Cut or fill ``lines`` to ``height`` rows and put ``bottom`` below them."""
+    filled = [*lines[:height], *([pen.row()] * (height - len(lines))), *bottom]
+    return Screen(tuple(filled), top, page)

@@ -1,0 +1,297 @@
+"""The panels of the overview, each a few lines drawn from a snapshot. What the snapshot does not know is not drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from rich.text import Text
+
+from live_spec.events import TargetState
+from live_spec.labels import symbol
+from live_spec.snapshot import ElementRow, FibreRow, Snapshot
+from live_spec.view import format as fmt
+from live_spec.view.pen import Cell, Pen
+from live_spec.view.states import Phase, Standing
+from live_spec.view.verdict import probability, words
+
+FULL_PASSES = 100
+"""Dropout passes a full answer has; fewer are said on the screen."""
+
+
+def header(pen: Pen, snapshot: Snapshot, stand: Standing, now: datetime) -> Text:
+    """Who speaks, about what, when: reversed unless live and advising, so that no other screen passes for it."""
+    lapse = {Phase.STALE: "STALE", Phase.LOST: "LOST"}.get(stand.phase, "")
+    live = snapshot.source == "LIVE"
+    mark = " ".join(part for part in ("" if live and lapse else snapshot.source, lapse) if part)
+    shadow = "SHADOW" if snapshot.mode == "shadow" else ""
+    parts = (
+        (0, ("live-spec", pen.theme.heading)),
+        (0, (mark, pen.theme.serious if lapse else pen.theme.heading)),
+        (0, (shadow, pen.theme.marked)),
+        (3, snapshot.telescope or ""),
+        (2, f"field {snapshot.field}" if snapshot.field else ""),
+        (1, f"design {snapshot.design}" if snapshot.design else ""),
+        (4, f"visit {snapshot.visit}" if snapshot.visit and snapshot.visit != snapshot.design else ""),
+    )
+    style = "" if live and not shadow else pen.theme.marked
+    return pen.parts(*parts, right=f"{now:%H:%M:%S} UT", style=style)
+
+
+def progress(pen: Pen, snapshot: Snapshot, stand: Standing, *, note: bool) -> Text:
+    """How far the visit is and how old the data are."""
+    of_plan = f" of {snapshot.plan}" if snapshot.plan else ""
+    age: Cell = f"data {fmt.duration(stand.age_s)} old" if snapshot.exposure else "no data yet"
+    if stand.phase is Phase.OLD:
+        age = (f"data {fmt.duration(stand.age_s)} old: WARNING", pen.theme.warning)
+    elif stand.withdrawn and snapshot.exposure:
+        age = (f"NO DATA FOR {fmt.duration(stand.age_s)}", pen.theme.serious)
+    observed = f"observed {snapshot.observed_at[:16].replace('T', ' ')}" if snapshot.observed_at else ""
+    share = snapshot.exposure / snapshot.plan if snapshot.plan else None
+    return pen.parts(
+        (0, f"exp {snapshot.exposure}{of_plan}" if snapshot.visit else "no field"),
+        (3, f"dither {snapshot.dither}" if snapshot.dither else ""),
+        (2, fmt.bar(share, 16, pen.glyphs, track=True) if share is not None else ""),
+        (0, age),
+        (1, (model_note(snapshot), pen.theme.warning) if note else ""),
+        (4, f"answer in {snapshot.latency_s:.1f} s" if snapshot.latency_s is not None else ""),
+        (5, "" if snapshot.source == "LIVE" else observed),
+    )
+
+
+def model_note(snapshot: Snapshot) -> str:
+    """What a person must know of the model; empty when there is nothing to warn of."""
+    passes = snapshot.passes
+    few = f"{passes} of {FULL_PASSES} passes" if passes is not None and passes < FULL_PASSES else ""
+    note = snapshot.bundle_note
+    return ", ".join(part for part in (f"model {note}" if note else "", few) if part)
+
+
+def advice(pen: Pen, snapshot: Snapshot, stand: Standing, *, most: int, choices: bool = False) -> list[Text]:
+    """The advice block without its rule; ``most`` lines for the cause, one or two for the others."""
+    said = words(snapshot, stand)
+    style = pen.theme.stop if said.stop else pen.theme.verdict
+    under = pen.theme.no_advice if said.urgent else ""
+    sign = pen.glyphs.halt if said.stop or said.urgent else pen.glyphs.go
+    caption = f" {sign} {said.verdict}"
+    lines = pen.paragraph(
+        (caption, style if not said.urgent else ""), said.head, indent=max(14, len(caption) + 3), most=2, style=under
+    )
+    for name, text in said.lines:
+        lines += pen.paragraph(f"   {name}", text, indent=10, most=most if name == "why" else 2, style=under)
+    if choices and snapshot.advice and snapshot.advice.choices and not said.urgent:
+        lines += _choices(pen, snapshot)
+    return lines
+
+
+def advice_title(snapshot: Snapshot, stand: Standing) -> tuple[str, str]:
+    """Both ends of the rule above the advice."""
+    given = snapshot.advice
+    title = "advice" if given is None or stand.withdrawn else f"advice after exp {given.exposure}"
+    return "no advice" if stand.withdrawn else title, f"{snapshot.rule}, {snapshot.mode}"
+
+
+def _choices(pen: Pen, snapshot: Snapshot) -> list[Text]:
+    assert snapshot.advice is not None
+    quiet = pen.theme.quiet
+    lines = [pen.row((f"   {'choices':<26}{'targets at goal':<22}{'P(rule met)':<16}{'open shutter':<16}plan", quiet))]
+    for choice in snapshot.advice.choices[-6:]:
+        sign = pen.glyphs.go if choice.advised else " "
+        what = f"stop after exp {choice.stop_after}"
+        share = f"{fmt.percent(choice.share)} {fmt.interval(choice.share_lo, choice.share_hi)}"
+        minutes = "--" if choice.minutes is None else f"{choice.minutes:.0f} min more" if choice.minutes else "now"
+        against = choice.stop_after - snapshot.advice.plan
+        plan = "as planned" if against == 0 else f"{abs(against)} {'over' if against > 0 else 'saved'}"
+        text = f"   {sign} {what:<24}{share:<22}{probability(choice.p_met):<16}{minutes:<16}{plan}"
+        lines.append(pen.row((text, pen.theme.verdict if choice.advised else "")))
+    return lines
+
+
+def elements(pen: Pen, snapshot: Snapshot, rows: int, *, history: bool = False) -> list[Text]:
+    """One line per label of the goals; required ones first."""
+    lines = [pen.row((" el   goal median  at goal  left  p10-p90 " + ("   sigma by exposure" if history else ""),
+                      pen.theme.quiet))]  # fmt: skip
+    ordered = sorted(snapshot.elements, key=lambda element: not element.required)
+    if not ordered:
+        lines.append(pen.row(" nothing measured yet"))
+    shown = ordered if len(ordered) <= rows else ordered[: rows - 1]
+    for element in shown:
+        state = _element_state(element, snapshot)
+        sign = pen.glyphs.optional if state is None else pen.glyphs.states[state]
+        style = "" if state is None else pen.theme.states[state]
+        numbers = (
+            f"{fmt.sigma(element.goal, element.label):>5}{fmt.sigma(element.median_sigma, element.label):>7}"
+            f"{fmt.percent(element.share_at_goal):>9}{fmt.whole(element.left, top=99):>6}"
+            f"{fmt.left_range(element.left_p10, element.left_p90):>9}"
+        )
+        trend = f"    {fmt.sparkline(element.sigma_history, pen.glyphs, width=16)}" if history else ""
+        lines.append(pen.row(" ", (sign, style), f" {symbol(element.label):<4}{numbers}{trend}"))
+    if len(shown) < len(ordered):
+        lines.append(pen.row((f" and {len(ordered) - len(shown)} more labels: enlarge the window", pen.theme.quiet)))
+    elif any(not element.required for element in ordered) and len(shown) < rows:
+        lines.append(pen.row((f" {pen.glyphs.optional} not required by the rule", pen.theme.quiet)))
+    return lines
+
+
+def _element_state(element: ElementRow, snapshot: Snapshot) -> TargetState | None:
+    """An element borrows the signs of the targets; ``None`` for one that the rule does not need."""
+    if not element.required:
+        return None
+    need = snapshot.advice.need if snapshot.advice else None
+    if element.share_at_goal is None:
+        return TargetState.NO_DATA
+    if element.share_at_goal >= (1.0 if need is None else need):
+        return TargetState.AT_GOAL
+    if element.left is None:
+        return TargetState.OUT_OF_REACH
+    return TargetState.SOON if element.left <= 2 else TargetState.LATER
+
+
+def states(pen: Pen, snapshot: Snapshot, *, bar: int) -> list[Text]:
+    """How many targets are in each state; the number of untrusted and missing ones always among them."""
+    measured = sum(snapshot.states.values()) > 0
+    lines = []
+    for state in TargetState:
+        n = snapshot.states.get(state, 0)
+        share = n / snapshot.n_targets if measured and snapshot.n_targets else None
+        counted = f"{n if measured else fmt.UNKNOWN:>5} {fmt.percent(share):>4} "
+        style = pen.theme.states[state]
+        drawn = fmt.bar(share, bar, pen.glyphs)
+        lines.append(pen.row((pen.glyphs.states[state], style), f" {state:<12}{counted}", (drawn, style)))
+    return lines
+
+
+def states_line(pen: Pen, snapshot: Snapshot) -> Text:
+    """The six states on one line, for a narrow window."""
+    measured = sum(snapshot.states.values()) > 0
+    counts = [f"{pen.glyphs.states[s]}{snapshot.states.get(s, 0) if measured else fmt.UNKNOWN}" for s in TargetState]
+    return pen.row(" targets " + "  ".join(counts))
+
+
+def conditions(pen: Pen, snapshot: Snapshot, *, indent: str = "") -> list[Text]:
+    """How the exposures go: signal, missing fibres, and sky and seeing where somebody measures them."""
+    now = snapshot.conditions
+    lines = []
+    if now.snr2 is not None:
+        trend: Cell = ""
+        if now.snr2_relative is not None:
+            falls, rises = now.snr2_relative < 0.9, now.snr2_relative > 1.1
+            sign = f"{pen.glyphs.falling} " if falls else f"{pen.glyphs.rising} " if rises else ""
+            trend = (f"{sign}{fmt.whole(100 * now.snr2_relative)}% of median", pen.theme.warning if falls else "")
+        history = fmt.sparkline(now.snr2_history, pen.glyphs, width=8)
+        snr2 = f"{pen.glyphs.snr2} {fmt.whole(now.snr2, top=99999)}"
+        lines.append(pen.row(indent, *(cell for part in (snr2, trend, history) if part for cell in (part, "  "))))
+    missing: Cell = f"missing {now.n_missing}" if snapshot.exposure else ""
+    if now.n_missing:
+        missing = (f"missing {now.n_missing} fibres", pen.theme.warning)
+    sky = f"sky {now.sky:.2f}" if now.sky is not None else ""
+    seeing = f'seeing {now.seeing_arcsec:.2f}"' if now.seeing_arcsec is not None else ""
+    others = (missing, sky, seeing, now.text)
+    lines.append(pen.row(indent, *(cell for part in others if part for cell in (part, "  "))))
+    return lines
+
+
+def forecast(pen: Pen, snapshot: Snapshot, stand: Standing) -> list[Text]:
+    """Expected share at goal at each stop point, as bars; none when the advice does not hold."""
+    given = snapshot.advice
+    if given is None or not given.choices or stand.withdrawn:
+        return [pen.row(("no forecast", pen.theme.quiet))]
+    lines = []
+    for choice in given.choices[-6:]:
+        share = f"{fmt.percent(choice.share):>4} {fmt.interval(choice.share_lo, choice.share_hi):<9}"
+        drawn = fmt.bar(choice.share, pen.width - 28, pen.glyphs, track=True)
+        lines.append(pen.row(f"exp {choice.stop_after:>3}  {share} {drawn}"))
+    return lines
+
+
+NEED = {
+    TargetState.OUT_OF_REACH: 0, TargetState.NOT_TRUSTED: 1, TargetState.LATER: 2, TargetState.SOON: 3,
+    TargetState.NO_DATA: 4, TargetState.AT_GOAL: 5,
+}  # fmt: skip
+
+
+def by_need(fibres: Sequence[FibreRow]) -> list[FibreRow]:
+    """Fibres that need a look first: those that count, by state, then by their worst ratio."""
+
+    def need(row: FibreRow) -> tuple[bool, int, float, int]:
+        worst = max((value for value in row.ratio.values() if value is not None), default=0.0)
+        return not row.counts, NEED[TargetState(row.state)], -worst, row.fibre
+
+    return sorted(fibres, key=need)
+
+
+def fibre_table(pen: Pen, shown: Sequence[FibreRow], *, wide: bool) -> list[Text]:
+    """A caption and one line per fibre; ``shown`` is already the slice that is on the screen."""
+    labels = list(shown[0].ratio) if shown else []
+    id_width = max([3, *(len(str(row.fibre)) for row in shown)]) + 1
+    star_width = min(max([6, *(len(row.star) for row in shown)]), 24)
+    program_width = min(max([7, *(len(row.program or "") for row in shown)]), 14) + 2 if wide else 0
+    cell = 6 if wide else 5
+    fixed = 2 + id_width + 1 + star_width + program_width + 6 + 4 + 5 + (9 if wide else 0)
+    labels = labels[: max(0, (pen.width - fixed) // cell)]
+    names = "".join(f"{symbol(label):>{cell}}" for label in labels)
+    program = f"  {'program':<{program_width - 2}}" if wide else ""
+    caption = f"  {'fib':>{id_width}} {'target':<{star_width}}{program}{'H':>6}{'S/N':>4}{names}{'left':>5}"
+    lines = [pen.row((caption + ("  P(goal)  why" if wide else ""), pen.theme.quiet))]
+    for row in shown:
+        state = TargetState(row.state)
+        h_mag = fmt.UNKNOWN if row.h_mag is None else f"{row.h_mag:.2f}"
+        ratios = "".join(f"{fmt.ratio(row.ratio.get(label)):>{cell}}" for label in labels)
+        group = f"  {fmt.fit(pen.spell(row.program or fmt.UNKNOWN), program_width - 2)}" if wide else ""
+        extra = f"{probability(row.p_goal):>9}  {row.why}" if wide else ""
+        star = fmt.fit(pen.spell(row.star), star_width)
+        numbers = f"{h_mag:>6}{fmt.whole(row.snr):>4}{ratios}{fmt.whole(row.left, top=99):>5}"
+        sign = (pen.glyphs.states[state], pen.theme.states[state])
+        lines.append(pen.row(" ", sign, f"{row.fibre:>{id_width}} {star}{group}{numbers}{extra}"))
+    return lines
+
+
+def fibre_detail(pen: Pen, row: FibreRow) -> list[Text]:
+    """Values and uncertainties of one fibre and why it is in its state, where there is room for them."""
+    known = [label for label in row.value if row.value[label] is not None]
+    values = "   ".join(
+        f"{symbol(label)} {fmt.signed(row.value[label], label)} ±{fmt.sigma(row.sigma.get(label), label)}"
+        for label in known
+    )
+    lines = pen.paragraph("      values", values, indent=14, most=3) if values else []
+    return lines + (pen.paragraph("      why", row.why, indent=14, most=2) if row.why else [])
+
+
+SEVERITY = ("critical", "serious", "warning", "info")
+
+
+def alarms(pen: Pen, snapshot: Snapshot, rows: int) -> list[Text]:
+    """The worst alarms, newest first within a level, then the newest lines of the log."""
+    ranked = sorted(
+        enumerate(snapshot.alarms),
+        key=lambda pair: (SEVERITY.index(pair[1].level) if pair[1].level in SEVERITY else 0, -pair[0]),
+    )
+    lines: list[Text] = []
+    for n, (_, alarm) in enumerate(ranked[:rows]):
+        grave = alarm.level in ("critical", "serious")
+        style = pen.theme.serious if grave else pen.theme.warning if alarm.level == "warning" else ""
+        level = alarm.level.upper() if grave else alarm.level
+        left = len(ranked) - rows if n == rows - 1 else 0
+        more = f"   {left} more" if left > 0 else ""
+        head = f" {pen.glyphs.alarm if alarm.level != 'info' else ' '} {level}"
+        time = fmt.clock(alarm.observed_at, seconds=False)
+        room = pen.width - len(head) - len(time) - len(more) - 4
+        lines.append(pen.row((head, style), f" {time}  {pen.sentence(alarm.text, room)}{more}"))
+    if not ranked:
+        newest = pen.sentence(snapshot.log[-1], pen.width - 15) if snapshot.log else ""
+        lines.append(pen.row(" no alarms   ", (newest, pen.theme.quiet)))
+    lines += log(pen, snapshot.log[: len(snapshot.log) - (not ranked)], rows - len(lines))
+    return lines + [pen.row()] * (rows - len(lines))
+
+
+def log(pen: Pen, entries: Sequence[str], rows: int) -> list[Text]:
+    """The newest lines of the log, newest first."""
+    newest = list(reversed(entries))[: max(0, rows)]
+    return [pen.row((f"   {pen.sentence(entry, pen.width - 4)}", pen.theme.quiet)) for entry in newest]
+
+
+def keys(pen: Pen) -> Text:
+    """What can be typed."""
+    return pen.parts(
+        (0, "? help"), (2, "j k scroll"), (3, "g G ends"), (4, "t theme"), (5, "u ascii"), (0, "q quit"), gap="   "
+    )

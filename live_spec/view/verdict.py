@@ -1,0 +1,135 @@
+"""The advice in words: what to do, why, what then, and what it means for the plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from live_spec.events import Advice, Verdict
+from live_spec.snapshot import Snapshot
+from live_spec.view.format import interval, percent
+from live_spec.view.states import Phase, Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The advice block: a verdict, what to do, and captioned sentences."""
+
+    verdict: str
+    head: str
+    lines: tuple[tuple[str, str], ...] = ()
+    urgent: bool = False
+    """Drawn in reverse video: no advice, or a withdrawn one."""
+    stop: bool = False
+
+
+VOICE = {
+    ("LIVE", "advise"): "",
+    ("LIVE", "shadow"): "would say ",
+    ("REPLAY", "advise"): "was ",
+    ("REPLAY", "shadow"): "would have said ",
+    ("DEMO", "advise"): "demo says ",
+    ("DEMO", "shadow"): "demo would say ",
+}
+"""Only a live daemon that advises speaks in the imperative."""
+
+
+def words(snapshot: Snapshot, stand: Standing) -> Words:
+    """What the screen says, after judging whether the daemon's last word still holds."""
+    advice = snapshot.advice
+    plan = _exposures(snapshot.plan) if snapshot.plan else "as planned"
+    if stand.withdrawn:
+        lines = [("why", stand.why), ("do", stand.do)]
+        if advice and advice.verdict is not Verdict.NO_ADVICE:
+            lines.append(("since", f"last advice, now withdrawn: {advice.verdict} after exp {advice.exposure}"))
+        return Words(Verdict.NO_ADVICE, f"follow the plan: {plan}", tuple(lines), urgent=True)
+    if stand.phase is Phase.WAITING:
+        return _waiting(snapshot, plan)
+    if advice is None:
+        return Words("WAITING", f"exposure {snapshot.exposure} is being measured", (("plan", plan),))
+    voice = VOICE.get((snapshot.source, snapshot.mode), f"{snapshot.source.lower()}: ")
+    late = snapshot.exposure > advice.exposure
+    pending = (("note", f"exp {snapshot.exposure} is being measured; this is after exp {advice.exposure}"),)
+    if advice.verdict is Verdict.NO_ADVICE:
+        also = tuple(reason for reason in advice.degraded if reason != advice.cause)
+        lines = [("why", advice.cause), *(("also", reason) for reason in also[:2])]
+        return Words(
+            f"{voice}{advice.verdict}", f"follow the plan: {plan}", (*lines, *(pending if late else ())), urgent=True
+        )
+    lines = [("why", advice.cause), ("then", _then(advice)), ("plan", _against_plan(advice))]
+    kept = tuple(line for line in lines if line[1])
+    return Words(
+        f"{voice}{advice.verdict}",
+        _head(advice),
+        (*kept, *(pending if late else ())),
+        stop=advice.verdict is Verdict.STOP,
+    )
+
+
+def _waiting(snapshot: Snapshot, plan: str) -> Words:
+    if snapshot.visit is None:
+        return Words("WAITING", "for a design: no field is open", (("plan", "nothing to advise on yet"),))
+    reasons = (("why", snapshot.advice.cause),) if snapshot.advice else ()
+    return Words("WAITING", "for the first exposure of this visit", (*reasons, ("plan", plan)))
+
+
+def saving(advice: Advice) -> tuple[int, float | None]:
+    """Exposures that the advice saves against the plan (negative: costs), and their minutes where those are known."""
+    stop_after = advice.exposure if advice.stop_after is None else advice.stop_after
+    saved = advice.plan - stop_after
+    minutes = [c.minutes / (c.stop_after - advice.exposure) for c in advice.choices if c.minutes]
+    return saved, saved * minutes[-1] if minutes else None
+
+
+def _head(advice: Advice) -> str:
+    if advice.verdict is Verdict.STOP:
+        return f"close after exp {advice.exposure}"
+    if advice.verdict is Verdict.MOVE_ON:
+        return f"leave this field after exp {advice.exposure}"
+    if advice.stop_after is None:
+        return "follow the plan; no stop point is in sight"
+    more = f"{advice.exposures} more exposure{'s' if advice.exposures != 1 else ''}"
+    beyond = ", beyond the plan" if advice.verdict is Verdict.EXTEND else ""
+    chosen = next((c for c in advice.choices if c.advised), None)
+    minutes = f" ({chosen.minutes:.0f} min)" if chosen and chosen.minutes else ""
+    return f"{more}{beyond}, stop after exp {advice.stop_after}{minutes}"
+
+
+def _then(advice: Advice) -> str:
+    """What the advised stop point, or for a stop the longest alternative, would bring."""
+    now = next((c for c in advice.choices if c.stop_after == advice.exposure), None)
+    if advice.exposures > 0:
+        chosen = next((c for c in advice.choices if c.advised), None)
+        if chosen is None:
+            return ""
+        expected = f"{percent(chosen.share)} {interval(chosen.share_lo, chosen.share_hi)} at goal"
+        return f"after exp {chosen.stop_after}: {expected}   P(rule met) {probability(chosen.p_met)}"
+    later = [c for c in advice.choices if c.stop_after > advice.exposure]
+    if now is None or not later:
+        return ""
+    longest = later[-1]
+    more = longest.stop_after - advice.exposure
+    gained = f"{100 * (longest.share - now.share):.0f}%"
+    between = interval(max(0.0, longest.share_lo - now.share), max(0.0, longest.share_hi - now.share))
+    return f"{more} more would add {gained} {between} at goal"
+
+
+def _against_plan(advice: Advice) -> str:
+    saved, minutes = saving(advice)
+    time = f" ({minutes:.0f} min)" if saved > 0 and minutes else ""
+    if advice.exposures == 0:
+        return f"{_exposures(advice.plan)} planned" + (f": this saves {saved}{time}" if saved > 0 else ": done")
+    change = f"this saves {saved}{time}" if saved > 0 else f"{-saved} more than planned" if saved < 0 else "no change"
+    short = None if advice.have is None else round(advice.n_counting * (1 - advice.have))
+    left = f"   stop now would leave {short} targets short" if short and advice.n_counting > 1 else ""
+    return f"{_exposures(advice.plan)}, {change}{left}"
+
+
+def probability(p: float | None) -> str:
+    """Two digits; never 1.00 or 0.00 unless it is exactly so."""
+    if p is None:
+        return "--"
+    return f"{p:.2f}" if p in (0.0, 1.0) else f"{min(max(p, 0.01), 0.99):.2f}"
+
+
+def _exposures(n: int) -> str:
+    return f"{n} exposure" if n == 1 else f"{n} exposures"

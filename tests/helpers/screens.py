@@ -1,0 +1,253 @@
+"""Snapshots as a daemon would publish them, in every state a screen must show; arithmetic, no chance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from math import sqrt
+
+from live_spec.events import Advice, Choice, RaiseAlarm, TargetState, Verdict
+from live_spec.snapshot import Conditions, ElementRow, FibreRow, Snapshot
+
+VISIT = "102631-61366"
+NOW = datetime(2026, 11, 22, 10, 12, 18, tzinfo=UTC)
+GOALS = {"fe_h": 0.02, "mg_h": 0.03, "si_h": 0.03, "ca_h": 0.04, "al_h": 0.05, "ni_h": 0.03, "o_h": 0.05, "c_h": 0.05}
+SHARES = {
+    "fe_h": 0.88,
+    "mg_h": 0.71,
+    "si_h": 0.76,
+    "ca_h": 0.84,
+    "al_h": 0.85,
+    "ni_h": 0.77,
+    "o_h": 0.83,
+    "c_h": 0.58,
+}
+WEIGHTS = {
+    TargetState.AT_GOAL: 62,
+    TargetState.SOON: 14,
+    TargetState.LATER: 10,
+    TargetState.OUT_OF_REACH: 8,
+    TargetState.NOT_TRUSTED: 3,
+    TargetState.NO_DATA: 3,
+}
+WHY = {
+    TargetState.OUT_OF_REACH: "not within the cap",
+    TargetState.NOT_TRUSTED: "outside the training set: Teff 3180 K",
+    TargetState.NO_DATA: "no spectrum",
+}
+
+
+def fibres(n: int) -> tuple[FibreRow, ...]:
+    """A field in which the states have the shares of :data:`WEIGHTS`, spread over the fibres."""
+    cycle = [state for state, weight in WEIGHTS.items() for _ in range(weight)]
+    rows = []
+    for i in range(n):
+        state = cycle[(i * 37) % 100]
+        spread = (i * 61 % 97) / 97
+        worst = {"at goal": 0.6, "1-2 more": 1.05, "3-6 more": 1.3, "out of reach": 1.8, "not trusted": 1.1}.get(
+            state, 0.0
+        )
+        ratios: dict[str, float | None] = {
+            label: None if state is TargetState.NO_DATA else worst * (0.7 + 0.1 * ((i + 3 * k) % 5)) + 0.4 * spread
+            for k, label in enumerate(GOALS)
+        }
+        known = state not in (TargetState.NO_DATA, TargetState.NOT_TRUSTED)
+        left = {"at goal": 0, "1-2 more": 1 + i % 2, "3-6 more": 3 + i % 4}.get(state)
+        rows.append(
+            FibreRow(
+                fibre=i + 1,
+                star=f"2M{(5694312 + 7919 * i) % 24000000:08d}{'+-'[i % 2]}{(6084115 + 104729 * i) % 9000000:07d}",
+                role="science",
+                program="mwm_halo" if i % 5 == 0 else "mwm_disk",
+                h_mag=11.2 + 2.4 * spread,
+                snr=None if state is TargetState.NO_DATA else 110 - 60 * spread,
+                state=state.value,
+                counts=known,
+                ratio=ratios,
+                value={label: None if value is None else -0.2 for label, value in ratios.items()},
+                sigma={label: None if value is None else value * GOALS[label] for label, value in ratios.items()},
+                left=left,
+                p_goal={"at goal": 0.94, "1-2 more": 0.55, "3-6 more": 0.18}.get(state, 0.0) if known else None,
+                why=WHY.get(state, ""),
+            )
+        )
+    return tuple(rows)
+
+
+def elements() -> tuple[ElementRow, ...]:
+    """Eight labels, the last one watched but not required."""
+    rows = []
+    for label, goal in GOALS.items():
+        share = SHARES[label]
+        left = 1 if share >= 0.75 else 2 if share > 0.7 else 5
+        sigma = goal * (0.7 + (0.88 - share))
+        rows.append(
+            ElementRow(
+                label=label,
+                required=label != "c_h",
+                goal=goal,
+                median_sigma=sigma,
+                share_at_goal=share,
+                left=left,
+                left_p10=max(1, left - 1),
+                left_p90=None if label == "ni_h" else 2 * left + 1,
+                sigma_history=tuple(sigma * sqrt(4 / n) for n in (1, 2, 3, 4)),
+            )
+        )
+    return tuple(rows)
+
+
+CHOICES = (
+    Choice(4, 0.71, 0.69, 0.73, 0.0, 0.0),
+    Choice(6, 0.83, 0.78, 0.87, 0.81, 16.7, advised=True),
+    Choice(8, 0.86, 0.81, 0.90, 0.93, 33.3),
+)
+
+ADVICE = Advice(
+    id="102631-61366/4/1",
+    visit=VISIT,
+    design="48213",
+    exposure=4,
+    verdict=Verdict.CONTINUE,
+    exposures=2,
+    stop_after=6,
+    cause="Mg limits: 71% of 262 priority targets at goal, rule needs 80%",
+    mode="advise",
+    rule="abundance-80 v3",
+    need=0.80,
+    have=0.71,
+    p_met=0.81,
+    limiting="mg_h",
+    n_counting=262,
+    states={},
+    choices=CHOICES,
+    plan=6,
+    observed_at="2026-11-22T10:12:12Z",
+    valid_until="2026-11-22T10:23:30Z",
+    degraded=(),
+    bundle="apg-bnn 9f2c41aa",
+    config="51ab03c2d9e4",
+    inputs=("m4",),
+)
+
+STOP = replace(
+    ADVICE,
+    verdict=Verdict.STOP,
+    exposures=0,
+    stop_after=4,
+    cause="81% of 262 priority targets at goal, rule needs 80%, P(rule met) 0.93",
+    have=0.81,
+    p_met=0.93,
+    choices=(Choice(4, 0.81, 0.80, 0.83, 0.93, 0.0, advised=True), Choice(6, 0.84, 0.82, 0.86, 0.99, 16.7)),
+)
+
+NO_ADVICE = replace(
+    ADVICE,
+    verdict=Verdict.NO_ADVICE,
+    exposures=0,
+    stop_after=None,
+    cause="exposure 3 is missing",
+    need=None,
+    have=None,
+    p_met=None,
+    limiting=None,
+    choices=(),
+    degraded=("exposure 3 is missing", "the dither position of an exposure is unknown, so no pair can be complete"),
+)
+
+
+def field(n: int = 300, *, advice: Advice = ADVICE, source: str = "LIVE", mode: str = "advise") -> Snapshot:
+    """A field of ``n`` fibres after its fourth exposure."""
+    rows = fibres(n)
+    states = [row.state for row in rows]
+    return Snapshot(
+        source=source,
+        mode=mode,
+        telescope="APO",
+        field="102631",
+        design="48213",
+        visit=VISIT,
+        exposure=4,
+        plan=6,
+        dither="A",
+        observed_at="2026-11-22T10:12:12Z",
+        bundle="apg-bnn 9f2c41aa",
+        bundle_note="",
+        passes=100,
+        rule="abundance-80 v3",
+        advice=replace(advice, mode=mode),
+        states={state.value: states.count(state.value) for state in TargetState},
+        n_targets=n,
+        n_counting=262,
+        elements=elements(),
+        conditions=Conditions(312.4, 0.74, (420.0, 431.0, 405.0, 312.4), 9),
+        fibres=rows,
+        alarms=(
+            RaiseAlarm("throughput-low", "warning",
+                       "(S/N)^2 of exposure 4 is 74% of the earlier ones: forecast widened", VISIT, "2026-11-22T10:06:40Z"),
+            RaiseAlarm("fibre-lost", "serious", "fibre 187 lost 81% of its flux before exposure 4", VISIT,
+                       "2026-11-22T10:09:02Z"),
+        ),
+        log=(
+            f"design 48213 loaded: {n} fibres, 262 priority targets",
+            "advice 102631-61366/4/1: CONTINUE, Mg limits: 71% of 262 priority targets at goal, rule needs 80%",
+        ),
+        seq=217,
+        made_at="2026-11-22T10:12:18Z",
+        received_at="2026-11-22T10:12:12Z",
+        latency_s=1.24,
+    )  # fmt: skip
+
+
+def waiting() -> Snapshot:
+    """A design is loaded, nothing is exposed yet."""
+    full = field()
+    unmeasured = tuple(
+        replace(row, snr=None, state="no data", ratio=dict.fromkeys(GOALS), value=dict.fromkeys(GOALS),
+                sigma=dict.fromkeys(GOALS), left=None, p_goal=None, why="no spectrum yet")
+        for row in full.fibres
+    )  # fmt: skip
+    return replace(
+        full, exposure=0, dither=None, observed_at=None, advice=None, states=dict.fromkeys(TargetState, 0),
+        n_counting=0, elements=(), conditions=Conditions(None, None, (), 0), fibres=unmeasured, alarms=(), log=full.log[:1],
+        received_at=None, latency_s=None, bundle=None,
+    )  # fmt: skip
+
+
+def idle() -> Snapshot:
+    """A daemon that has just started."""
+    return replace(
+        waiting(), telescope=None, field=None, design=None, visit=None, plan=None, fibres=(), n_targets=0, states={},
+        log=(),
+    )  # fmt: skip
+
+
+def star() -> Snapshot:
+    """One star on one fibre, not trusted: its values and the reason have room."""
+    full = field(
+        advice=replace(NO_ADVICE, cause="the only target is not trusted: outside the training set: Teff 3180 K")
+    )
+    row = replace(full.fibres[0], fibre=1, star="2M17335483-2753043", h_mag=None, state="not trusted", left=None,
+                  p_goal=None, why="outside the training set: Teff 3180 K")  # fmt: skip
+    states = {state.value: int(state is TargetState.NOT_TRUSTED) for state in TargetState}
+    return replace(full, fibres=(row,), states=states, n_targets=1, n_counting=0, alarms=(), elements=full.elements[:4])
+
+
+NOTE = "trained on simulated spectra"
+
+STATES: dict[str, Callable[[], Snapshot]] = {
+    "continue": field,
+    "stop": lambda: field(advice=STOP),
+    "no_advice": lambda: field(advice=NO_ADVICE),
+    "stale": lambda: replace(field(), received_at="2026-11-22T10:06:06Z"),
+    "old": lambda: replace(field(), received_at="2026-11-22T10:10:58Z"),
+    "waiting": waiting,
+    "idle": idle,
+    "replay": lambda: field(source="REPLAY"),
+    "demo": lambda: replace(field(source="DEMO"), bundle_note=NOTE, passes=32),
+    "shadow": lambda: field(mode="shadow"),
+    "many": lambda: field(5000),
+    "star": star,
+}
+"""Every state by name; ``lost`` is made by silence, not by a snapshot."""
