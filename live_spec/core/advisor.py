@@ -69,9 +69,9 @@ class Advisor:
         """Take one event; bad content becomes an alarm, never an exception."""
         match event:
             case DesignLoaded():
-                actions = self._load(event)
+                actions = self._load(event, now_s)
             case ExposureReduced():
-                actions = self._expose(event)
+                actions = self._expose(event, now_s)
             case LabelsPredicted():
                 actions = self._predicted(event)
             case PredictionFailed():
@@ -82,9 +82,6 @@ class Advisor:
                 actions = self._end(event.visit)
             case _:
                 assert_never(event)
-        if isinstance(event, DesignLoaded | ExposureReduced):
-            self._last_data_s = now_s
-            self._stale = None
         self._note(actions)
         return actions
 
@@ -115,7 +112,7 @@ class Advisor:
 
     # -- one method per event ------------------------------------------------------------------------------------
 
-    def _load(self, event: DesignLoaded) -> tuple[Action, ...]:
+    def _load(self, event: DesignLoaded, now_s: float) -> tuple[Action, ...]:
         if self._visit is not None and self._visit.design.visit == event.visit:
             if self._visit.design.fibres == event.fibres and self._visit.design.plan == event.plan:
                 return ()
@@ -132,11 +129,12 @@ class Advisor:
             )
         actions = self._end(self._visit.design.visit) if self._visit is not None else ()
         self._visit = Visit.open(event, self._config, self._library)
+        self._heard(now_s)
         counting = int(self._visit.goals.counts_F.sum())
         self._log.append(f"design {event.design} loaded: {len(event.fibres)} fibres, {counting} priority targets")
         return actions
 
-    def _expose(self, event: ExposureReduced) -> tuple[Action, ...]:
+    def _expose(self, event: ExposureReduced, now_s: float) -> tuple[Action, ...]:
         visit = self._visit
         if visit is None or event.visit != visit.design.visit:
             open_visit = "none" if visit is None else visit.design.visit
@@ -149,6 +147,7 @@ class Advisor:
         request = visit.take(event, self._config)
         if request is None:
             return ()
+        self._heard(now_s)
         asked = visit.asked[event.exposure]
         alarms = exposure_alarms(visit, asked, self._config.limits)
         if not len(request.fibre_F):
@@ -199,6 +198,11 @@ class Advisor:
         self._visit = None
         self._log.append(f"visit {name} ended after {max(visit.spectra.numbers, default=0)} exposures")
         return ()
+
+    def _heard(self, now_s: float) -> None:
+        """New data came: a repeated message is none, and does not keep an old advice alive."""
+        self._last_data_s = now_s
+        self._stale = None
 
     # -- verdicts ------------------------------------------------------------------------------------------------
 

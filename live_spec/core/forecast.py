@@ -191,16 +191,21 @@ def common_nodes(scatter: float) -> tuple[Array, Array]:
 def quorum_distribution(p_GF: Array, weight_G: Array) -> Array:
     """Distribution of the number of targets at goal, shape (F + 1,): Poisson-binomial, mixed over the common mode.
 
-    Targets are independent at given common mode. Exact recursion; O(F^2), 5 ms for 300 targets.
+    Targets are independent at given common mode. The generating polynomials (1 - p) + p z are multiplied pairwise by
+    FFT: exact to rounding, under a millisecond for 300 targets.
     """
-    n_targets = p_GF.shape[1]
-    pmf_GN = np.zeros((len(p_GF), n_targets + 1))
-    pmf_GN[:, 0] = 1.0
-    for target in range(n_targets):
-        p_G = p_GF[:, target, None]
-        head = pmf_GN[:, : target + 2]
-        pmf_GN[:, : target + 2] = head * (1 - p_G) + np.pad(head[:, :-1], ((0, 0), (1, 0))) * p_G
-    return np.asarray(weight_G @ pmf_GN)
+    n_nodes, n_targets = p_GF.shape
+    size = 1 << max(n_targets - 1, 0).bit_length()
+    polynomial = np.zeros((n_nodes, size, 2))
+    polynomial[:, :, 0] = 1.0
+    polynomial[:, :n_targets, 0] -= p_GF
+    polynomial[:, :n_targets, 1] = p_GF
+    while polynomial.shape[1] > 1:
+        length = 2 * polynomial.shape[2] - 1
+        spectrum = np.fft.rfft(polynomial, n=length, axis=2)
+        polynomial = np.fft.irfft(spectrum[:, 0::2] * spectrum[:, 1::2], n=length, axis=2)
+    pmf_N = weight_G @ polynomial[:, 0, : n_targets + 1]
+    return np.asarray(np.clip(pmf_N, 0.0, 1.0))
 
 
 def quantile(pmf_N: Array, q: float) -> int:
