@@ -1,0 +1,78 @@
+"""Advice that was given: one row per id, written once, never changed. SQLite through apsw, because the library that
+comes with Python may have the WAL-reset fault (fixed in 3.51.3) and commits must survive a power cut."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import apsw
+
+OLDEST_SQLITE = 3_051_003
+SETTINGS = (
+    ("locking_mode", "exclusive"),
+    ("journal_mode", "wal"),
+    ("synchronous", "full"),
+    ("trusted_schema", "off"),
+)
+HELD = {"locking_mode": "exclusive", "journal_mode": "wal", "synchronous": 2, "trusted_schema": 0}
+SCHEMA_VERSION = 1
+SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS decision
+       (key TEXT PRIMARY KEY, n INTEGER NOT NULL UNIQUE, body BLOB NOT NULL, sha256 TEXT NOT NULL) STRICT""",
+    "CREATE TRIGGER IF NOT EXISTS no_update BEFORE UPDATE ON decision BEGIN SELECT raise(ABORT, 'written once'); END",
+    "CREATE TRIGGER IF NOT EXISTS no_delete BEFORE DELETE ON decision BEGIN SELECT raise(ABORT, 'never deleted'); END",
+)
+
+
+class Decisions:
+    """The table of advice in ``path``; used by one thread of one process.
+
+    Raises:
+        RuntimeError: When SQLite is too old, a setting does not hold, or the file is of a newer version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if apsw.SQLITE_VERSION_NUMBER < OLDEST_SQLITE:
+            raise RuntimeError(f"SQLite {apsw.sqlite_lib_version()} is too old; 3.51.3 or later is needed")
+        self._db = apsw.Connection(str(path))
+        for name, value in SETTINGS:  # one pragma per call: several in one string run lazily and may never happen
+            self._db.execute(f"PRAGMA {name}={value}").fetchall()
+        held = {name: self._one(f"PRAGMA {name}") for name, _ in SETTINGS}
+        if held != HELD:
+            raise RuntimeError(f"{path}: SQLite did not take the settings, it has {held}")
+        version = self._one("PRAGMA user_version")
+        if not isinstance(version, int) or version > SCHEMA_VERSION:
+            raise RuntimeError(f"{path} has version {version}; this live-spec knows {SCHEMA_VERSION}")
+        for statement in SCHEMA:
+            self._db.execute(statement).fetchall()
+        self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}").fetchall()
+
+    def get(self, key: str) -> bytes | None:
+        """The bytes of an advice."""
+        body = self._one("SELECT body FROM decision WHERE key = ?", (key,))
+        assert body is None or isinstance(body, bytes)
+        return body
+
+    def record(self, key: str, body: bytes) -> bytes:
+        """Store an advice; gives what is stored under its id, which are older bytes when there were any."""
+        digest = hashlib.sha256(body).hexdigest()
+        self._db.execute(
+            "INSERT INTO decision SELECT ?, coalesce(max(n), 0) + 1, ?, ? FROM decision WHERE true"
+            " ON CONFLICT DO NOTHING",
+            (key, body, digest),
+        ).fetchall()
+        stored = self.get(key)
+        assert stored is not None
+        return stored
+
+    def all(self) -> list[tuple[str, bytes]]:
+        """Every advice, in the order it was given."""
+        return list(self._db.execute("SELECT key, body FROM decision ORDER BY n"))
+
+    def _one(self, query: str, values: tuple[object, ...] = ()) -> object:
+        rows = self._db.execute(query, values).fetchall()
+        return rows[0][0] if rows else None
+
+    def close(self) -> None:
+        self._db.close()

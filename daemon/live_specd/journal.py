@@ -1,0 +1,275 @@
+"""The journal: everything that came in and everything that was concluded, in order, on disk before it counts.
+
+Records are appended to numbered segment files. Each has a checksum over its head and one over its contents, and is on
+disk (fdatasync) before :meth:`Journal.append` returns. What a crash tore off at the end is copied to ``torn/`` and cut
+away when the journal is opened; damage before the end is left alone, skipped and reported.
+
+Several threads may append (under a lock); readers follow on their own and see only what is on disk.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+MAGIC = b"LSJ1"
+HEAD = struct.Struct("<4sHHQqIQI")  # magic, kind, 0, number, time ns, header length, body length, crc of contents
+HEAD_CRC = struct.Struct("<I")
+HEAD_SIZE = HEAD.size + HEAD_CRC.size
+ALIGN = 8
+SEGMENT_BYTES = 1 << 30
+
+
+class Kind(IntEnum):
+    """What a record holds."""
+
+    MESSAGE = 1
+    """A message of the feed, header and body as they came."""
+    PREDICTION = 2
+    """An answer of the inference worker."""
+    ADVICE = 3
+    """Advice as published: the header is its id, the body its bytes."""
+    EVENT = 4
+    """Anything else that happened, as JSON."""
+
+
+class JournalInUse(RuntimeError):
+    """Another process has the folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record; ``number`` counts from 1 over all segments."""
+
+    kind: Kind
+    number: int
+    at_ns: int
+    """When it was written, UTC, nanoseconds since 1970."""
+    header: bytes
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Bytes in the middle of a segment that are no record."""
+
+    path: Path
+    offset: int
+    length: int
+
+
+class Journal:
+    """An append-only journal in ``folder``.
+
+    Args:
+        folder: Created when it is not there; locked against a second process.
+        wall_ns: UTC in nanoseconds since 1970.
+
+    Raises:
+        JournalInUse: When another process has it.
+    """
+
+    def __init__(self, folder: Path, wall_ns: Callable[[], int]) -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.folder = folder
+        self._lock_fd = _lock(folder)
+        self._wall_ns = wall_ns
+        self._grown = threading.Condition()
+        paths = segments(folder)
+        self._path = paths[-1] if paths else folder / _name(1)
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        self._size, self.last_number = _end(self._fd, self._path)
+        self.torn_bytes = self._cut_torn_tail()
+        _sync_folder(folder)
+
+    def append(self, kind: Kind, header: bytes, body: bytes = b"") -> Record:
+        """Write a record; it is on disk when this returns.
+
+        Raises:
+            OSError: When the disk is full or fails. The journal cannot be used any more.
+        """
+        with self._grown:
+            if self._size >= SEGMENT_BYTES:
+                self._start_segment()
+            record = Record(kind, self.last_number + 1, self._wall_ns(), header, body)
+            self._size += _write_all(self._fd, _encode(record))
+            os.fdatasync(self._fd)
+            self.last_number = record.number
+            self._grown.notify_all()
+            return record
+
+    def wait(self, beyond: int, timeout_s: float) -> bool:
+        """Wait for a record with a number above ``beyond``."""
+        with self._grown:
+            return self._grown.wait_for(lambda: self.last_number > beyond, timeout_s)
+
+    def reader(self) -> Reader:
+        """Reads from the first record on and follows the journal as it grows."""
+        return Reader(self)
+
+    def close(self) -> None:
+        os.close(self._fd)
+        os.close(self._lock_fd)
+
+    def _start_segment(self) -> None:
+        os.close(self._fd)
+        self._path = self.folder / _name(self.last_number + 1)
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        self._size = 0
+        _sync_folder(self.folder)
+
+    def _cut_torn_tail(self) -> int:
+        """Keep a copy of what follows the last good record, and cut it away."""
+        tail = os.pread(self._fd, os.fstat(self._fd).st_size - self._size, self._size)
+        if tail:
+            torn = self.folder / "torn"
+            torn.mkdir(exist_ok=True, mode=0o700)
+            (torn / f"{self._path.stem}-{self._size}").write_bytes(tail)
+            os.ftruncate(self._fd, self._size)
+            os.fsync(self._fd)
+        return len(tail)
+
+
+class Reader:
+    """A position in a journal that another part of this process writes."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._offset = 0
+        self._fd: int | None = None
+        self._path = Path()
+        self.number = 0
+        """Number of the last record read."""
+
+    def next(self) -> Record | Damage | None:
+        """The next record, or ``None`` when there is none yet."""
+        if self.number >= self._journal.last_number:
+            return None
+        while True:
+            if self._fd is not None and (found := _read(self._fd, self._path, self._offset)):
+                item, self._offset = found
+                if isinstance(item, Record):
+                    self.number = item.number
+                return item
+            later = [path for path in segments(self._journal.folder) if path > self._path]
+            if not later:
+                return None
+            self.close()
+            self._path, self._offset = later[0], 0
+            self._fd = os.open(self._path, os.O_RDONLY)
+
+    def close(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+def segments(folder: Path) -> list[Path]:
+    """The segment files of a journal, oldest first."""
+    return sorted(folder.glob("[0-9]*.log"))
+
+
+def read_journal(folder: Path) -> Iterator[Record | Damage]:
+    """All records of a journal that nobody writes; a torn tail is passed over."""
+    for path in segments(folder):
+        yield from read_segment(path)
+
+
+def read_segment(path: Path) -> Iterator[Record | Damage]:
+    """The records of one segment."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        offset = 0
+        while found := _read(fd, path, offset):
+            item, offset = found
+            yield item
+    finally:
+        os.close(fd)
+
+
+def _end(fd: int, path: Path) -> tuple[int, int]:
+    """Offset behind the last good record of a segment, and that record's number (or the one before the segment)."""
+    offset, number = 0, int(path.stem) - 1
+    while found := _read(fd, path, offset):
+        item, offset = found
+        number = item.number if isinstance(item, Record) else number
+    return offset, number
+
+
+def _encode(record: Record) -> list[bytes]:
+    crc = zlib.crc32(record.body, zlib.crc32(record.header))
+    sizes = (len(record.header), len(record.body))
+    head = HEAD.pack(MAGIC, record.kind, 0, record.number, record.at_ns, *sizes, crc)
+    return [head + HEAD_CRC.pack(zlib.crc32(head)), record.header, record.body, bytes(-sum(sizes) % ALIGN)]
+
+
+def _read(fd: int, path: Path, offset: int) -> tuple[Record | Damage, int] | None:
+    """The record at an offset and the offset behind it; damage when a good record follows, else ``None``."""
+    size = os.fstat(fd).st_size
+    if record := _record_at(fd, offset, size):
+        return record, offset + _size(record)
+    tail = os.pread(fd, size - offset, offset) if offset < size else b""
+    at = tail.find(MAGIC, 1)
+    while at >= 0:
+        if at % ALIGN == 0 and _record_at(fd, offset + at, size):
+            return Damage(path, offset, at), offset + at
+        at = tail.find(MAGIC, at + 1)
+    return None
+
+
+def _record_at(fd: int, offset: int, size: int) -> Record | None:
+    head = os.pread(fd, HEAD_SIZE, offset)
+    if len(head) < HEAD_SIZE or zlib.crc32(head[: HEAD.size]) != HEAD_CRC.unpack_from(head, HEAD.size)[0]:
+        return None
+    magic, kind, _, number, at_ns, n_header, n_body, crc = HEAD.unpack_from(head)
+    if magic != MAGIC or offset + HEAD_SIZE + n_header + n_body > size:
+        return None
+    header = os.pread(fd, n_header, offset + HEAD_SIZE)
+    body = os.pread(fd, n_body, offset + HEAD_SIZE + n_header)
+    if zlib.crc32(body, zlib.crc32(header)) != crc:
+        return None
+    return Record(Kind(kind), number, at_ns, header, body)
+
+
+def _size(record: Record) -> int:
+    return HEAD_SIZE + (len(record.header) + len(record.body) + ALIGN - 1) // ALIGN * ALIGN
+
+
+def _write_all(fd: int, parts: list[bytes]) -> int:
+    """Write everything; a full disk may show itself as a short count without an exception."""
+    total = sum(map(len, parts))
+    written = os.writev(fd, parts)
+    if written < total:
+        rest = memoryview(b"".join(parts))[written:]
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+    return total
+
+
+def _name(number: int) -> str:
+    return f"{number:012d}.log"
+
+
+def _lock(folder: Path) -> int:
+    fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise JournalInUse(f"{folder} is in use by another live-spec daemon") from None
+    return fd
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,271 @@
+"""The thread behind :class:`live_spec.client.Feed`: it owns the sockets, the callers only reach the spool."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zmq
+from pydantic import ValidationError
+
+from live_spec.core.messages import BadDocument, advice_from_json
+from live_spec.events import Advice
+from live_spec.wire.frames import Frames, Message, to_frames
+from live_spec.wire.intake import FeedError
+from live_spec.wire.messages import (
+    Bye,
+    Design,
+    Exposure,
+    Heartbeat,
+    VisitEnd,
+    output_endpoint,
+    replay_endpoint,
+    sentence,
+)
+from live_spec.wire.spool import FolderStore, MemoryStore, Spool
+
+WINDOW = 8  # unacknowledged messages on the fast path, so that PUB never reaches its high-water mark
+STALL_S = 0.5  # without an acknowledgement the fast path goes on this slowly: others may be listening
+HEADER_ROOM = 4096  # bytes of a message besides its body, as the spool counts them beforehand
+
+
+class Line:
+    """Numbers messages, keeps them until they are acknowledged, publishes them, and sends again what was missed."""
+
+    def __init__(
+        self,
+        endpoint: str,
+        stream: str,
+        folder: Path | None,
+        *,
+        output: str | None,
+        epoch: int | None,
+        spool_bytes: int,
+        block_s: float,
+    ) -> None:
+        self.stream = stream
+        self.epoch = epoch or time.time_ns() // 1_000_000
+        if folder is None:
+            self.spool = Spool(MemoryStore(), spool_bytes)
+        else:
+            store = FolderStore(folder)
+            self.epoch = store.epoch(self.epoch)
+            self.spool = Spool(store, spool_bytes, store.sizes())
+        self.handled: dict[str, int] = {}
+        """Last message that each daemon has worked through."""
+        self.advice: deque[Advice] = deque()
+        self._on_disk, self._block_s = folder is not None, block_s
+        self._advised: set[str] = set()
+        self._changed = threading.Condition()
+        self._error: Exception | None = None
+        self._closing = False
+        self._published = self.spool.last_seq
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._pub, self._router, self.endpoint = _bind(self._context, endpoint)
+        self._sub = _socket(self._context, zmq.SUB)
+        self._sub.subscribe(b"advice")
+        self._sub.connect(output or output_endpoint(self.endpoint))
+        self._wake_r, self._wake_w = os.pipe()
+        os.set_blocking(self._wake_w, False)
+        self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
+        self._thread.start()
+
+    # -- called by the pipeline's threads ------------------------------------------------------------------------
+
+    def send(self, kind: type[Design | Exposure | VisitEnd], values: dict[str, Any], body: bytes = b"") -> None:
+        """Number a message, put it into the spool and wake the thread that sends.
+
+        Raises:
+            FeedError: When a value is wrong, the spool stays full, or the line is closed.
+        """
+        with self._changed:
+            size = len(body) + HEADER_ROOM
+            self._changed.wait_for(lambda: self._error is not None or self.spool.fits(size), self._block_s)
+            self._check()
+            if not self.spool.fits(size):
+                used = f"{self.spool.n_bytes} of {self.spool.limit_bytes} bytes"
+                raise FeedError(f"the spool is full ({used}): no daemon took anything for {self._block_s:g} s")
+            seq = self.spool.last_seq + 1
+            plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in values.items()}
+            plain |= {"stream": self.stream, "epoch": self.epoch, "seq": seq, "sent_utc": utc_now()}
+            try:
+                header = kind.model_validate({**plain, "msg_id": f"{self.stream}:{self.epoch}:{seq}"})
+            except ValidationError as error:
+                raise FeedError(f"{kind.__name__.lower()}: {sentence(error)}") from None
+            self.spool.add(seq, to_frames(Message(header, body)))
+        self._wake()
+
+    def wait(self, done: Callable[[], bool], timeout_s: float, words: str) -> None:
+        """Wait until ``done``.
+
+        Raises:
+            TimeoutError: When it takes longer.
+            FeedError: When the line has failed or is closed.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._error is not None or done(), timeout_s)
+            self._check()
+            if not done():
+                raise TimeoutError(f"{words} within {timeout_s:g} s")
+
+    def drain(self, timeout_s: float, *, handled: bool) -> None:
+        """Wait until every daemon has stored, or worked through, all that was sent."""
+
+        def done() -> bool:
+            reached = min(self.handled.values(), default=0) if handled else self.spool.durable_seq
+            return reached >= self.spool.last_seq
+
+        self.wait(done, timeout_s, f"the daemon has not {'handled' if handled else 'stored'} everything")
+
+    def close(self, timeout_s: float) -> None:
+        """Wait for acknowledgements, say bye, close the sockets."""
+        if self._closing:
+            return
+        try:
+            self.drain(timeout_s, handled=False)
+        except TimeoutError as error:
+            if not self._on_disk:
+                raise FeedError(f"{error}; what was not acknowledged is lost with this process") from None
+        finally:
+            self._closing = True
+            self._wake()
+            self._thread.join()
+            os.close(self._wake_w)
+            os.close(self._wake_r)
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise FeedError(f"the feed has stopped: {self._error!r}")
+        if self._closing:
+            raise FeedError("the feed is closed")
+
+    def _wake(self) -> None:
+        try:
+            os.write(self._wake_w, b"w")
+        except BlockingIOError:
+            return  # the pipe is full of wake-ups that have not been read yet
+
+    # -- the thread that owns the sockets ------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            self._loop()
+        except Exception as error:
+            with self._changed:
+                self._error = error
+                self._changed.notify_all()
+        finally:
+            self._context.destroy(linger=500)
+
+    def _loop(self) -> None:
+        poller = zmq.Poller()
+        for source in (self._router, self._sub, self._wake_r):
+            poller.register(source, zmq.POLLIN)
+        beat_at = stalled_at = time.monotonic()
+        while not self._closing:
+            ready = dict(poller.poll(100))
+            if self._wake_r in ready:
+                os.read(self._wake_r, 4096)
+            if self._router in ready:
+                self._answer(self._router.recv_multipart())
+            if self._sub in ready:
+                self._take_advice(self._sub.recv_multipart())
+            now = time.monotonic()
+            while self._published < self.spool.last_seq:
+                if self._published - self.spool.durable_seq >= WINDOW and now < stalled_at + STALL_S:
+                    break
+                self._publish_next()
+                stalled_at = now
+            if now >= beat_at:
+                self._pub.send_multipart(self._beat(Heartbeat))
+                beat_at = now + 1.0
+        self._pub.send_multipart(self._beat(Bye))
+
+    def _publish_next(self) -> None:
+        self._published += 1
+        if frames := self._kept(self._published):
+            self._pub.send_multipart(frames, copy=False)
+
+    def _kept(self, seq: int) -> Frames | None:
+        with self._changed:
+            return self.spool.get(seq)
+
+    def _beat(self, kind: type[Heartbeat | Bye]) -> Frames:
+        with self._changed:
+            last, oldest = self.spool.last_seq, self.spool.oldest_seq
+        beat = kind(stream=self.stream, epoch=self.epoch, seq=0, last_seq=last, oldest_seq=oldest)
+        return to_frames(Message(beat))
+
+    def _answer(self, frames: list[bytes]) -> None:
+        """An acknowledgement trims the spool, a request is served from it; both are answered with a heartbeat."""
+        try:
+            peer, text = frames
+            order = json.loads(text)
+            name, mine = str(order["peer"]), (order["stream"], order["epoch"]) == (self.stream, self.epoch)
+            wanted = [int(seq) for seq in order["wanted"][: 2 * WINDOW]] if mine else []
+            durable, handled = (int(order["durable"]), int(order["handled"])) if mine else (0, 0)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return  # not one of ours
+        with self._changed:
+            self.spool.acknowledge(name, durable)
+            self.handled[name] = handled
+            self._changed.notify_all()
+        for seq in wanted:
+            if found := self._kept(seq):
+                self._router.send_multipart((peer, *found), copy=False)
+        self._router.send_multipart((peer, *self._beat(Heartbeat)))
+
+    def _take_advice(self, frames: list[bytes]) -> None:
+        try:
+            advice = advice_from_json(frames[1])
+        except (BadDocument, IndexError):
+            return
+        with self._changed:
+            if advice.id not in self._advised:
+                self._advised.add(advice.id)
+                self.advice.append(advice)
+                self._changed.notify_all()
+
+
+def utc_now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _socket(context: zmq.Context[Any], kind: int) -> zmq.Socket[bytes]:
+    """A socket with every limit set: libzmq's defaults are no size limit, 1000 messages and an endless linger."""
+    socket: zmq.Socket[bytes] = context.socket(kind)
+    socket.setsockopt(zmq.SNDHWM, 4 * WINDOW)
+    socket.setsockopt(zmq.RCVHWM, 1000)
+    socket.setsockopt(zmq.LINGER, 500)
+    socket.setsockopt(zmq.MAXMSGSIZE, 4 << 20)  # what comes in are acknowledgements and advice
+    socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3000)
+    return socket
+
+
+def _bind(context: zmq.Context[Any], endpoint: str) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes], str]:
+    """PUB on the endpoint and ROUTER on the port below; ``:*`` tries free ports until two neighbours are free."""
+    attempts = 50 if endpoint.endswith(":*") else 1
+    for attempt in range(1, attempts + 1):
+        pub, router = _socket(context, zmq.PUB), _socket(context, zmq.ROUTER)
+        try:
+            pub.bind(endpoint)
+            bound = pub.get_string(zmq.LAST_ENDPOINT).rstrip("\0")
+            router.bind(replay_endpoint(bound))
+        except zmq.ZMQError as error:
+            pub.close(0)
+            router.close(0)
+            if attempt == attempts:
+                context.term()
+                raise FeedError(f"cannot bind {endpoint} and the port below it: {error}") from None
+        else:
+            return pub, router, bound
+    raise AssertionError("unreachable")

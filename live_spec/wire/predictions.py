@@ -1,0 +1,95 @@
+"""Questions to the network and its answers as two frames, ``(header, body)``, for the worker and for the journal."""
+
+# Shape legend: F fibres, P pixels of the apStar grid, L labels.
+from __future__ import annotations
+
+import json
+import zlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from live_spec.events import LabelPosterior, LabelsPredicted, PredictionFailed, PredictLabels
+from live_spec.labels import N_LABELS
+from live_spec.wire.columns import decode_columns, encode_columns
+from live_spec.wire.messages import BadMessage, canonical, shorten
+
+Pair = tuple[bytes, bytes]
+TABLES = ("value", "epistemic", "aleatoric", "photon", "total")
+
+
+def request_key(request: PredictLabels) -> str:
+    """``visit/exposure/checksum``: the same question has the same key, so an answer in the journal is found again."""
+    crc = 0
+    for array in (request.fibre_F, request.flux_FP, request.ivar_FP):
+        crc = zlib.crc32(np.ascontiguousarray(array).data, crc)
+    return f"{request.visit}/{request.exposure}/{crc:08x}"
+
+
+def request_to_bytes(request: PredictLabels, key: str) -> Pair:
+    """The bytes of a question."""
+    header = canonical({"kind": "predict", "key": key, "visit": request.visit, "exposure": request.exposure})
+    return header, encode_columns({"fibre": request.fibre_F, "flux": request.flux_FP, "ivar": request.ivar_FP})
+
+
+def request_from_bytes(header: bytes, body: bytes, n_pixels: int) -> tuple[str, PredictLabels]:
+    """The key and the question.
+
+    Raises:
+        BadMessage: When the bytes are no question.
+    """
+    values = _header(header)
+    layout = {"fibre": ("int32", None), "flux": ("float32", n_pixels), "ivar": ("float32", n_pixels)}
+    columns = decode_columns(body, layout)
+    request = PredictLabels(values["visit"], values["exposure"], columns["fibre"], columns["flux"], columns["ivar"])
+    return values["key"], request
+
+
+def answer_to_bytes(answer: LabelsPredicted | PredictionFailed, key: str) -> Pair:
+    """The bytes of an answer."""
+    head: dict[str, Any] = {"key": key, "visit": answer.visit, "exposure": answer.exposure}
+    if isinstance(answer, PredictionFailed):
+        return canonical({**head, "kind": "failed", "reason": answer.reason}), b""
+    posterior = answer.posterior
+    why = {str(row): words for row, words in enumerate(posterior.why_F) if words}
+    head |= {"kind": "predicted", "bundle": answer.bundle, "passes": posterior.passes, "why": why}
+    columns: dict[str, NDArray[Any]] = {"fibre": answer.fibre_F.astype(np.int32)}
+    columns |= {name: getattr(posterior, f"{name}_FL").astype(np.float64) for name in TABLES}
+    columns |= {"trusted": posterior.trusted_F.astype(np.uint8), "snr": answer.snr_F.astype(np.float64)}
+    return canonical({**head, "degraded": answer.degraded}), encode_columns(columns)
+
+
+def answer_from_bytes(header: bytes, body: bytes) -> tuple[str, LabelsPredicted | PredictionFailed]:
+    """The key of the question and the answer to it.
+
+    Raises:
+        BadMessage: When the bytes are no answer.
+    """
+    values = _header(header)
+    if values["kind"] == "failed":
+        return values["key"], PredictionFailed(values["visit"], values["exposure"], values["reason"])
+    layout: dict[str, tuple[str, int | None]] = {"fibre": ("int32", None)}
+    layout |= dict.fromkeys(TABLES, ("float64", N_LABELS)) | {"trusted": ("uint8", None), "snr": ("float64", None)}
+    columns = decode_columns(body, layout)
+    n_fibres = len(columns["fibre"])
+    posterior = LabelPosterior(
+        **{f"{name}_FL": columns[name] for name in TABLES},
+        trusted_F=columns["trusted"].astype(np.bool_),
+        why_F=tuple(values["why"].get(str(row), "") for row in range(n_fibres)),
+        passes=values["passes"],
+    )
+    return values["key"], LabelsPredicted(
+        values["visit"], values["exposure"], columns["fibre"], posterior, columns["snr"], values["bundle"],
+        values["degraded"],
+    )  # fmt: skip
+
+
+def _header(data: bytes) -> dict[str, Any]:
+    try:
+        values = json.loads(data)
+        if not {"kind", "key", "visit", "exposure"} <= values.keys():
+            raise ValueError("a key is missing")
+    except (ValueError, AttributeError) as error:
+        raise BadMessage(f"no question or answer: {shorten(str(error))}") from None
+    return dict(values)
