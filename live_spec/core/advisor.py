@@ -93,7 +93,8 @@ class Advisor:
         last = max(visit.spectra.numbers, default=0)
         why = f"no spectra since exposure {last}, limit is {limit_s:.0f} s"
         asked = visit.asked.get(last)
-        self._stale = self._no_advice(visit, last, why, asked, suffix="stale")
+        visit.n_silences += 1
+        self._stale = self._no_advice(visit, last, why, asked, suffix=f"stale{visit.n_silences}")
         actions: tuple[Action, ...] = (self._stale, self._alarm("input-stale", "serious", why))
         self._note(actions)
         return actions
@@ -221,7 +222,6 @@ class Advisor:
                 judged.sigma,
                 asked.rates,
                 visit.goals.goal_FL,
-                judged.standing.p_goal_F,
                 judged.standing.counting_F,
                 done_F=judged.standing.is_in(TargetState.AT_GOAL),
                 n_priority_alive=int((alive_F & visit.goals.counts_F).sum()),

@@ -1,8 +1,8 @@
 r"""What more exposures would bring: information rates, projected uncertainties, probabilities.
 
 The information of a star is :math:`W = (S/N)^2` per pixel and grows by :math:`r_f\,c` with each exposure, :math:`r_f`
-the fibre's own rate and :math:`c` a common mode (cloud, seeing) shared by the field. Only the photon part of the
-uncertainty follows it:
+the fibre's own rate and :math:`c` a common mode (cloud, seeing) shared by the field, see
+:mod:`live_spec.core.conditions`. Only the photon part of the uncertainty follows it:
 
 .. math:: \sigma^2_{total}(W') = \sigma^2_{floor} + \sigma^2_{photon}\,W / W'
 
@@ -19,21 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
+from live_spec.core.conditions import Future, future
 from live_spec.events import LabelPosterior
 
 Array = NDArray[np.float64]
 
-RATE_SCATTER = 0.2
-"""Prior scatter of ln(common mode) from exposure to exposure: thin cloud and seeing on an ordinary night."""
-RATE_SCATTER_WEIGHT = 4.0
-"""Number of exposures the prior scatter is worth."""
-RECENT = 0.5
-"""Weight of an exposure against the next younger one in the expected rate: conditions persist, but not for ever."""
 LOST_FLUX = 0.2
 """A fibre below this share of its expected flux is lost (the word and limit observers know from sloan_log: missing)."""
 CALIBRATION_ERROR = 0.03
-"""Relative error of a calibrated sigma that more passes would not remove."""
-NODES = 9
+"""Relative error of a calibrated sigma that more passes would not remove: this much for each star on its own, and as
+much again for all stars together."""
+HORIZON = 32
+"""Exposures ahead beyond which a target is said to need more than can be told."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +40,9 @@ class Rates:
     info_F: Array
     """Information accumulated so far, all visits."""
     rate_F: Array
-    """Expected information of one further exposure; 0 for a lost fibre."""
-    scatter: float
-    """Scatter of ln(rate) common to all fibres."""
+    """Information of one exposure at the visit's mean common mode; 0 for a lost fibre."""
+    future: Future
+    """Common mode of the exposures to come."""
     common_E: Array
     """Common mode of each exposure relative to their mean."""
     lost_F: NDArray[np.bool_]
@@ -53,19 +50,25 @@ class Rates:
     level_F: Array
     """Flux of the last exposure over what the fibre's earlier ones lead to expect; NaN when there are none."""
 
+    def take(self, rows: NDArray[np.intp]) -> Rates:
+        lost_F, level_F = self.lost_F[rows], self.level_F[rows]
+        return Rates(self.info_F[rows], self.rate_F[rows], self.future, self.common_E, lost_F, level_F)
 
-def rates(info_EF: Array, level_EF: Array, info_F: Array) -> Rates:
+
+def rates(info_EF: Array, level_EF: Array, info_F: Array, *, flat: bool = False) -> Rates:
     """Split the information of the exposures into fibre and common mode.
 
     Args:
         info_EF: Information per exposure and fibre, NaN where there is no spectrum.
         level_EF: Flux level per exposure and fibre, same shape.
         info_F: Accumulated information.
+        flat: Expect the visit's mean rate to go on, as a plain exposure-time calculator does.
     """
     n_exposures, n_fibres = info_EF.shape
     if n_exposures == 0:
         zeros = np.zeros(n_fibres)
-        return Rates(info_F, zeros, RATE_SCATTER, np.empty(0), np.zeros(n_fibres, bool), np.full(n_fibres, np.nan))
+        never = np.zeros(n_fibres, bool)
+        return Rates(info_F, zeros, future(np.empty(0), flat=flat), np.empty(0), never, np.full(n_fibres, np.nan))
     common_E = common_mode(info_EF)
     level_F = relative_level(level_EF)
     alive_now_F = np.nan_to_num(info_EF[-1]) > 0
@@ -74,13 +77,8 @@ def rates(info_EF: Array, level_EF: Array, info_F: Array) -> Rates:
     alive_EF = np.nan_to_num(info_EF) > 0
     seen_F = (alive_EF * common_E[:, None]).sum(axis=0)
     own_F = np.divide(np.nansum(info_EF, axis=0), seen_F, out=np.zeros(n_fibres), where=seen_F > 0)
-    weight_E = RECENT ** np.arange(n_exposures)[::-1]
-    expected = float(np.average(common_E, weights=weight_E))
-    deviation_E = np.log(np.maximum(common_E, 1e-3))
-    spread = float(((deviation_E - deviation_E.mean()) ** 2).sum())
-    scatter = sqrt((RATE_SCATTER_WEIGHT * RATE_SCATTER**2 + spread) / (RATE_SCATTER_WEIGHT + n_exposures - 1))
-    rate_F = np.where(lost_F | ~alive_now_F, 0.0, own_F * expected)
-    return Rates(info_F, rate_F, scatter, common_E, lost_F, level_F)
+    rate_F = np.where(lost_F | ~alive_now_F, 0.0, own_F)
+    return Rates(info_F, rate_F, future(common_E, flat=flat), common_E, lost_F, level_F)
 
 
 def common_mode(info_EF: Array) -> Array:
@@ -117,12 +115,20 @@ class Sigmas:
 
     floor_FL: Array
     photon_FL: Array
-    relative_error_FL: Array
-    """1-sigma relative error of the total itself: finite passes and calibration."""
+    own_error_FL: Array
+    """1-sigma relative error of a star's total on its own: finite passes and calibration."""
+
+    @property
+    def relative_error_FL(self) -> Array:
+        """1-sigma relative error of the total, what is common to all stars included."""
+        return np.hypot(self.own_error_FL, CALIBRATION_ERROR)
 
     @property
     def total_FL(self) -> Array:
         return np.hypot(self.floor_FL, self.photon_FL)
+
+    def take(self, rows: NDArray[np.intp]) -> Sigmas:
+        return Sigmas(self.floor_FL[rows], self.photon_FL[rows], self.own_error_FL[rows])
 
 
 def sigmas(posterior: LabelPosterior) -> Sigmas:
@@ -137,25 +143,41 @@ def sigmas(posterior: LabelPosterior) -> Sigmas:
     return Sigmas(floor_FL, factor_FL * posterior.photon_FL, error_FL)
 
 
-def p_at_goal(total_FL: Array, relative_error_FL: Array, goal_FL: Array) -> Array:
+def p_at_goal(total_FL: Array, relative_error_FL: Array, goal_FL: Array, offset: float = 0.0) -> Array:
     """Probability that all of a star's labels with a goal are within it, shape (F,); 0 where a sigma is unknown.
 
-    The labels of a star share their passes and their noise, so the least certain one decides. A star without goals
-    has 0.
+    The labels of a star share their passes and their noise, so the least certain one decides. A star without goals has
+    0. ``offset`` is an error of ln(sigma) common to all stars.
     """
     wanted_FL = np.isfinite(goal_FL)
     with np.errstate(invalid="ignore", divide="ignore"):
-        p_FL = ndtr(np.log(goal_FL / total_FL) / relative_error_FL)
+        p_FL = ndtr((np.log(goal_FL / total_FL) - offset) / relative_error_FL)
     p_FL = np.where(wanted_FL, np.nan_to_num(p_FL, nan=0.0), 1.0)
     return np.asarray(np.where(wanted_FL.any(axis=1), p_FL.min(axis=1, initial=1.0), 0.0))
 
 
-def projected_p(sigma: Sigmas, rate: Rates, goal_FL: Array, n_more: float, factor: float) -> Array:
-    """Probability of being at goal after ``n_more`` exposures at ``factor`` times the expected rate, shape (F,)."""
-    later_F = rate.info_F + n_more * factor * rate.rate_F
+def projected_total(sigma: Sigmas, rate: Rates, units: float) -> Array:
+    """Total uncertainties after ``units`` more mean exposures' worth of light, shape (F, L)."""
+    later_F = rate.info_F + units * rate.rate_F
     share_F = np.divide(rate.info_F, later_F, out=np.ones_like(later_F), where=later_F > 0)
-    total_FL = np.sqrt(sigma.floor_FL**2 + sigma.photon_FL**2 * share_F[:, None])
-    return p_at_goal(total_FL, sigma.relative_error_FL, goal_FL)
+    return np.sqrt(sigma.floor_FL**2 + sigma.photon_FL**2 * share_F[:, None])
+
+
+def quorum(sigma: Sigmas, rate: Rates, goal_FL: Array, n_more: int) -> Array:
+    """Distribution of the number of targets at goal after ``n_more`` exposures, shape (F + 1,).
+
+    Mixed over what all targets share: the common mode of the exposures to come and the common error of the calibration.
+    """
+    units_G, weight_G = rate.future.nodes(n_more)
+    offset_G, chance_G = np.polynomial.hermite_e.hermegauss(3)
+    p_GF = np.array(
+        [
+            p_at_goal(total_FL, sigma.own_error_FL, goal_FL, CALIBRATION_ERROR * offset)
+            for total_FL in (projected_total(sigma, rate, float(units)) for units in units_G)
+            for offset in offset_G
+        ]
+    )
+    return quorum_distribution(p_GF, np.outer(weight_G, chance_G / chance_G.sum()).ravel())
 
 
 def exposures_left(sigma: Sigmas, rate: Rates, goal_FL: Array, confidence: float) -> Array:
@@ -176,16 +198,12 @@ def exposures_left_per_label(sigma: Sigmas, rate: Rates, goal_FL: Array, confide
     room_FL = limit_FL**2 - sigma.floor_FL**2
     with np.errstate(divide="ignore", invalid="ignore"):
         growth_FL = np.where(room_FL > 0, sigma.photon_FL**2 / room_FL - 1.0, np.inf)
-        n_FL = growth_FL * (rate.info_F / rate.rate_F)[:, None]
-    n_FL = np.where(growth_FL <= 0, 0.0, np.where(rate.rate_F[:, None] > 0, n_FL, np.inf))
-    n_FL = np.where(np.isnan(sigma.total_FL) | np.isnan(goal_FL), np.nan, n_FL)
-    return np.asarray(np.ceil(n_FL - 1e-9))
-
-
-def common_nodes(scatter: float) -> tuple[Array, Array]:
-    """Nodes and weights of the lognormal common mode: Gauss-Hermite quadrature."""
-    node_G, weight_G = np.polynomial.hermite_e.hermegauss(NODES)
-    return np.exp(scatter * node_G), weight_G / weight_G.sum()
+        units_FL = np.where(growth_FL <= 0, 0.0, growth_FL * (rate.info_F / rate.rate_F)[:, None])
+    light_N = np.array([rate.future.moments(n)[0] for n in range(HORIZON + 1)])
+    n_FL = np.searchsorted(light_N, np.nan_to_num(units_FL, nan=np.inf, posinf=np.inf) * (1 - 1e-9)).astype(np.float64)
+    n_FL[n_FL > HORIZON] = np.inf
+    n_FL[np.isnan(sigma.total_FL) | np.isnan(goal_FL)] = np.nan
+    return n_FL
 
 
 def quorum_distribution(p_GF: Array, weight_G: Array) -> Array:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from live_spec.config import Rule
-from live_spec.core.forecast import Rates, Sigmas, common_nodes, projected_p, quantile, quorum_distribution
+from live_spec.core.forecast import Rates, Sigmas, quantile, quorum
 from live_spec.events import Choice, Verdict
 
 Array = NDArray[np.float64]
@@ -79,7 +79,6 @@ def decide(
     sigma: Sigmas,
     rate: Rates,
     goal_FL: Array,
-    p_goal_F: Array,
     counting_F: NDArray[np.bool_],
     *,
     done_F: NDArray[np.bool_],
@@ -97,7 +96,7 @@ def decide(
     n_counting = len(rows)
     needed = ceil(rule.fraction * n_counting - 1e-9)
     have = float(done_F[rows].mean()) if n_counting else None
-    choices = _choices(rule, now, sigma, rate, goal_FL, p_goal_F, rows, needed, exposure_s)
+    choices = _choices(rule, now, sigma, rate, goal_FL, rows, needed, exposure_s)
     legal_now = now.is_legal(now.exposure) and now.exposure >= rule.min_exposures
     if 2 * n_counting < n_priority_alive:
         # A quorum of the few that are left is no success of the field.
@@ -148,23 +147,18 @@ def _choices(
     sigma: Sigmas,
     rate: Rates,
     goal_FL: Array,
-    p_goal_F: Array,
     rows: NDArray[np.intp],
     needed: int,
     exposure_s: float | None,
 ) -> tuple[Choice, ...]:
     if not len(rows):
         return ()
-    factor_G, weight_G = common_nodes(rate.scatter)
+    sigma, rate = sigma.take(rows), rate.take(rows)
+    goal_FL = goal_FL[rows]
     choices = []
     for stop_after in now.stop_points(rule.min_exposures):
         n_more = stop_after - now.exposure
-        if n_more == 0:
-            p_GF, weight = p_goal_F[None, rows], np.ones(1)
-        else:
-            p_GF = np.array([projected_p(sigma, rate, goal_FL, n_more, float(g))[rows] for g in factor_G])
-            weight = weight_G
-        pmf_N = quorum_distribution(p_GF, weight)
+        pmf_N = quorum(sigma, rate, goal_FL, n_more)
         choices.append(
             Choice(
                 stop_after=stop_after,

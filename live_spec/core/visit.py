@@ -79,6 +79,7 @@ class Visit:
     lost: list[str] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)
     alarms: list[RaiseAlarm] = field(default_factory=list)
+    n_silences: int = 0
 
     @classmethod
     def open(cls, design: DesignLoaded, config: Config, library: StarLibrary) -> Visit:

@@ -161,7 +161,7 @@ def test_silence_withdraws_the_advice_once_and_data_bring_it_back() -> None:
     play(advisor, [design(), exposure(1, [60.0] * 10)])
     assert advisor.tick(now_s=100.0) == ()
     advice, alarm = advisor.tick(now_s=400.0)
-    assert (advice.verdict, advice.id, alarm.kind) == (NO_ADVICE, "v1/1/stale", "input-stale")
+    assert (advice.verdict, advice.id, alarm.kind) == (NO_ADVICE, "v1/1/stale1", "input-stale")
     assert "no spectra since exposure 1" in advice.cause
     assert advisor.tick(now_s=401.0) == ()
     assert advisor.snapshot(source="LIVE").advice == advice

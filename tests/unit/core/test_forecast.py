@@ -1,17 +1,18 @@
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
 
+from live_spec.core.conditions import PERSISTENCE, Future, future
 from live_spec.core.forecast import (
     Rates,
     Sigmas,
     common_mode,
     exposures_left,
     p_at_goal,
-    projected_p,
+    projected_total,
     quantile,
     quorum_distribution,
     rates,
@@ -26,7 +27,8 @@ def one(value: float) -> np.ndarray:
 
 
 def rate(info: float, per_exposure: float) -> Rates:
-    return Rates(np.array([info]), np.array([per_exposure]), 0.2, np.ones(1), np.zeros(1, bool), np.ones(1))
+    steady = Future(0.0, 0.0, 0.0)
+    return Rates(np.array([info]), np.array([per_exposure]), steady, np.ones(1), np.zeros(1, bool), np.ones(1))
 
 
 def test_quorum_distribution_equals_enumeration() -> None:
@@ -63,8 +65,12 @@ def test_exposures_left_is_the_first_exposure_at_goal() -> None:
     goal = one(np.nan)
     goal[0, 0] = 0.05
     left = exposures_left(sigma, rate(1000.0, 500.0), goal, 0.8)[0]
-    assert projected_p(sigma, rate(1000.0, 500.0), goal, left, 1.0)[0] >= 0.8
-    assert projected_p(sigma, rate(1000.0, 500.0), goal, left - 1, 1.0)[0] < 0.8
+
+    def p_after(n_more: float) -> float:
+        total = projected_total(sigma, rate(1000.0, 500.0), n_more)
+        return float(p_at_goal(total, sigma.relative_error_FL, goal)[0])
+
+    assert p_after(left) >= 0.8 > p_after(left - 1)
 
 
 def test_floor_above_goal_is_never_reached() -> None:
@@ -89,10 +95,35 @@ def test_common_mode_follows_a_cloud_and_not_a_dead_fibre() -> None:
     assert found[1] / found[0] == pytest.approx(1.0, rel=0.1)
 
 
-def test_recent_exposures_weigh_more_in_the_expected_rate() -> None:
-    info = np.outer([1.0, 1.0, 1.0, 0.3], np.full(20, 100.0))
-    expected = rates(info, np.ones_like(info), info.sum(axis=0)).rate_F[0]
-    assert 30.0 < expected < info.mean()
+def test_a_cloud_is_expected_to_persist_and_then_to_give_way() -> None:
+    now = future(np.array([1.2, 1.2, 1.2, 0.4]))
+    steps = [now.moments(n + 1)[0] - now.moments(n)[0] for n in range(6)]
+    assert 0.4 < steps[0] < 0.8
+    assert all(b > a for a, b in pairwise(steps))
+
+
+def test_the_sum_of_coming_exposures_has_the_process_moments() -> None:
+    now, rng = future(np.array([1.2, 1.0, 0.7])), np.random.default_rng(3)
+    x = np.full(100_000, now.level)
+    total = np.zeros_like(x)
+    for _ in range(4):
+        x = now.mean + PERSISTENCE * (x - now.mean) + now.innovation * rng.normal(size=x.size)
+        total += np.exp(x)
+    mean, variance = now.moments(4)
+    assert mean == pytest.approx(total.mean(), rel=0.01)
+    assert variance == pytest.approx(total.var(), rel=0.03)
+    assert np.mean(total < now.quantile(4, 1.2816)) == pytest.approx(0.9, abs=0.01)
+    values, weights = now.nodes(4)
+    assert weights @ values == pytest.approx(mean)
+
+
+def test_a_flat_forecast_extrapolates_the_mean_rate() -> None:
+    now = future(np.array([1.4, 0.6]), flat=True)
+    assert now.moments(3) == (3.0, 0.0)
+
+
+def test_no_light_yet_is_a_wide_forecast_not_an_error() -> None:
+    assert future(np.zeros(2)).moments(1)[1] > 0
 
 
 def test_calibration_factor_scales_floor_and_photon_alike() -> None:
