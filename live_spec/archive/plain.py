@@ -1,0 +1,84 @@
+"""Spectra already on the apStar grid in ``.npz`` or Parquet: flux, ivar and optionally mask, each (n, 8575)."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from live_spec.archive.packed import SCHEMA, unpack
+from live_spec.archive.spectrum import ArchivedSpectrum, UnreadableFile, clean_flags, clean_flux
+from live_spec.spectra.bitmasks import PixelBit
+from live_spec.spectra.grid import APSTAR
+
+EXPECTED = f"arrays 'flux', 'ivar' and optionally 'mask', each of shape (n, {APSTAR.n_pixels})"
+
+
+def read_npz(path: Path) -> tuple[ArchivedSpectrum, ...]:
+    """Raises :class:`UnreadableFile` unless the archive holds what the module says; pickled objects are refused."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            found = {key: (archive[key].shape, archive[key].dtype) for key in archive.files}
+            arrays = {key: archive[key] for key in ("flux", "ivar", "mask", "star") if key in found}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise UnreadableFile(f"{path.name}: not a readable .npz archive ({error}); expected {EXPECTED}") from error
+    return _spectra(path.name, arrays, ", ".join(f"{key} {shape}" for key, (shape, _) in found.items()))
+
+
+def read_parquet(path: Path) -> tuple[ArchivedSpectrum, ...]:
+    """The plain arrays as list columns, or a packed file such as the bundled samples."""
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise UnreadableFile(f"{path.name}: not a readable Parquet file ({error}); expected {EXPECTED}") from error
+    if (table.schema.metadata or {}).get(b"schema") == SCHEMA:
+        try:
+            return unpack(table)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UnreadableFile(f"{path.name}: a damaged file of packed spectra ({error})") from error
+    arrays: dict[str, NDArray[Any]] = {}
+    for key in ("flux", "ivar", "mask", "star"):
+        if key in table.column_names:
+            rows = table.column(key).to_pylist()
+            try:
+                arrays[key] = np.array(rows, dtype=None if key in ("mask", "star") else np.float32)
+            except ValueError as error:
+                raise UnreadableFile(
+                    f"{path.name}: rows of column {key!r} differ in length; expected {EXPECTED}"
+                ) from error
+    return _spectra(path.name, arrays, f"columns {', '.join(table.column_names)} in {table.num_rows} rows")
+
+
+def _spectra(name: str, arrays: dict[str, NDArray[Any]], found: str) -> tuple[ArchivedSpectrum, ...]:
+    stars = arrays.pop("star", None)
+    for key in ("flux", "ivar"):
+        if key not in arrays:
+            raise UnreadableFile(f"{name}: holds {found or 'nothing'}; expected {EXPECTED}")
+    arrays = {key: np.atleast_2d(array) for key, array in arrays.items()}
+    shape = arrays["flux"].shape
+    for key, array in arrays.items():
+        if array.dtype.kind not in "fiub" or array.ndim != 2 or array.shape != shape or shape[1] != APSTAR.n_pixels:
+            raise UnreadableFile(f"{name}: {key!r} has shape {array.shape} and type {array.dtype}; expected {EXPECTED}")
+    flags = arrays.get("mask", np.zeros(shape, np.int32))
+    if flags.dtype.kind == "b":
+        flags = np.where(flags, 1 << PixelBit.BADPIX, 0)
+    flux, ivar = arrays["flux"], arrays["ivar"]
+    ivar = np.where(np.isfinite(flux), np.nan_to_num(ivar, posinf=0.0, neginf=0.0), 0.0).astype(np.float32)
+    return tuple(
+        ArchivedSpectrum(
+            source=name,
+            row=row,
+            star=str(stars[row]) if stars is not None and len(stars) == len(flux) else f"{Path(name).stem}[{row}]",
+            kind="combined",
+            tier="plain",
+            flux=clean_flux(flux[row]),
+            ivar=ivar[row],
+            pixel_flags=clean_flags(np.nan_to_num(flags[row])),
+        )
+        for row in range(len(flux))
+    )
