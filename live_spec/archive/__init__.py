@@ -12,7 +12,7 @@ from live_spec.archive.spectrum import ArchivedSpectrum, UnreadableFile
 
 __all__ = ["ArchivedSpectrum", "UnreadableFile", "read", "samples"]
 
-READERS = {b"SIMPLE  =": read_fits, b"\x1f\x8b": read_fits, b"PK\x03\x04": read_npz, b"PAR1": read_parquet}
+READERS = {b"SIMPLE  =": read_fits, b"\x1f\x8b": read_fits, b"PK": read_npz, b"PAR1": read_parquet}
 
 
 def read(path: str | PathLike[str]) -> tuple[ArchivedSpectrum, ...]:

@@ -40,9 +40,9 @@ def read_fits(path: Path) -> tuple[ArchivedSpectrum, ...]:
         UnreadableFile: When the file is damaged or is none of the known products.
     """
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), path.open("rb") as file:
             warnings.simplefilter("ignore", AstropyWarning)
-            with fits.open(path, memmap=False) as hdus:
+            with fits.open(file, memmap=False) as hdus:
                 spectra = _dispatch(path.name, hdus)
     except UnreadableFile:
         raise

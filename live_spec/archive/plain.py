@@ -22,7 +22,7 @@ EXPECTED = f"arrays 'flux', 'ivar' and optionally 'mask', each of shape (n, {APS
 def read_npz(path: Path) -> tuple[ArchivedSpectrum, ...]:
     """Raises :class:`UnreadableFile` unless the archive holds what the module says; pickled objects are refused."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             found = {key: (archive[key].shape, archive[key].dtype) for key in archive.files}
             arrays = {key: archive[key] for key in ("flux", "ivar", "mask", "star") if key in found}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
