@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -46,6 +46,11 @@ class NetworkCard(_Part):
     windows: str = "aspcap-dr14"
     sizes: dict[str, Any]
     """Keyword arguments of the network's class, dropout rate included."""
+
+    @field_validator("sizes")
+    @classmethod
+    def _lists_are_tuples(cls, sizes: dict[str, Any]) -> dict[str, Any]:
+        return {name: tuple(size) if isinstance(size, list) else size for name, size in sizes.items()}
 
 
 class MaskCard(_Part):

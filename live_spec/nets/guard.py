@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from live_spec.labels import INDEX, unit
@@ -41,12 +41,6 @@ class Guard:
     """Labels outside these are not trusted."""
     min_good_fraction: float = 0.5
 
-    @cached_property
-    def _products(self) -> NDArray[np.float32]:
-        """Products of pairs of components, shape (C, K K): one matrix product gives all fibres' normal equations."""
-        p = self.components_KC
-        return np.ascontiguousarray((p[:, None] * p[None]).reshape(-1, p.shape[1]).T)
-
     def measure(self, x_FC: Floats, ivar_FC: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Reduced chi-square of the residual and distance of the coefficients, both (F,); NaN without good pixels.
 
@@ -54,23 +48,35 @@ class Guard:
             x_FC: The network's input: normalised flux minus the mean spectrum.
             ivar_FC: Inverse variance of the normalised flux, 0 where it is not to be used.
         """
-        p, k = self.components_KC, len(self.components_KC)
-        good_FC = (ivar_FC > 0) & np.isfinite(x_FC)
-        weight_FC = np.where(good_FC, 1.0 / (1.0 / np.where(good_FC, ivar_FC, 1.0) + self.floor**2), 0.0).astype(
-            np.float32
-        )
-        x_FC = np.where(good_FC, x_FC, 0.0).astype(np.float32)
-        normal_FKK = (weight_FC @ self._products).reshape(-1, k, k).astype(np.float64)
-        # The training spread is the prior: a component that this spectrum does not constrain stays at zero.
-        normal_FKK += np.diag(1.0 / self.spread_K.astype(np.float64) ** 2)
-        right_FK = ((weight_FC * x_FC) @ p.T).astype(np.float64)
-        coefficient_FK = np.linalg.solve(normal_FKK, right_FK[..., None])[..., 0]
-        chi_FC = np.abs(x_FC - coefficient_FK.astype(np.float32) @ p) * np.sqrt(weight_FC)
-        freedom_F = np.maximum(good_FC.sum(1) - k, 0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            residual_F = np.square(np.minimum(chi_FC, CLIP)).sum(1, dtype=np.float64) / freedom_F
-        distance_F = np.sqrt(np.mean((coefficient_FK / self.spread_K) ** 2, axis=1))
-        return np.where(freedom_F > 0, residual_F, np.nan), np.where(freedom_F > 0, distance_F, np.nan)
+        pairs = [self._measure(x_C, ivar_C) for x_C, ivar_C in zip(x_FC, ivar_FC, strict=True)]
+        residual_F, distance_F = np.array(pairs, dtype=np.float64).reshape(-1, 2).T
+        return residual_F, distance_F
+
+    def _measure(self, x_C: Floats, ivar_C: Floats) -> tuple[float, float]:
+        """One spectrum, so that its numbers cannot depend on what is beside it."""
+        p_KC, spread_K = self.components_KC, self.spread_K.astype(np.float64)
+        good_C = (ivar_C > 0) & np.isfinite(ivar_C) & np.isfinite(x_C)
+        freedom = int(good_C.sum()) - len(p_KC)
+        if freedom <= 0:
+            return np.nan, np.nan
+        x_C = np.where(good_C, x_C, 0.0).astype(np.float32)
+        weight_C = good_C / (1.0 / np.where(good_C, ivar_C, 1.0) + self.floor**2)
+        fitted_C: Floats = weight_C
+        chi_C: Floats = weight_C
+        coefficient_K = np.zeros(len(p_KC))
+        for _ in range(2):  # the second time without the outliers of the first
+            weighted_KC = p_KC * fitted_C.astype(np.float32)
+            # By torch: numpy's BLAS would split so small a product over all cores, whose threads then wait.
+            gram_KK = torch.mm(torch.from_numpy(weighted_KC), torch.from_numpy(p_KC).t()).numpy()
+            # The training spread is the prior: a component that this spectrum does not constrain stays at zero.
+            normal_KK = gram_KK.astype(np.float64) + np.diag(spread_K**-2)
+            coefficient_K = np.linalg.solve(normal_KK, (weighted_KC @ x_C).astype(np.float64))
+            chi_C = np.abs(x_C - coefficient_K.astype(np.float32) @ p_KC) * np.sqrt(weight_C)
+            if not (chi_C > CLIP).any():
+                break
+            fitted_C = np.where(chi_C > CLIP, 0.0, weight_C)
+        residual = np.square(np.minimum(chi_C, CLIP)).sum(dtype=np.float64) / freedom
+        return float(residual), float(np.sqrt(np.mean((coefficient_K / spread_K) ** 2)))
 
     def judge(self, x_FC: Floats, ivar_FC: Floats, value_FL: Floats) -> tuple[NDArray[np.bool_], list[str]]:
         """Whether each spectrum is to be trusted, and in a short sentence why not (empty where it is).

@@ -22,7 +22,6 @@ def build_network(kind: str, windows: Mapping[str, NDArray[np.intp]], sizes: Map
     Raises:
         ValueError: For another kind, or sizes that this kind does not have.
     """
-    sizes = {name: tuple(size) if isinstance(size, list) else size for name, size in sizes.items()}
     if kind not in ("censored", "full"):
         raise ValueError(f"a network is 'censored' or 'full', not {kind!r}")
     try:

@@ -1,10 +1,6 @@
-"""Standardised labels and the mean spectrum (Leung & Bovy 2018, section 3.2).
+"""Standardised labels: mean 0, standard deviation 1 over the values that are present (Leung & Bovy 2018, section 3.2)."""
 
-Labels are standardised by mean and standard deviation over the values that are present; spectra only have the training
-set's mean subtracted, since a scale learned at high S/N does not fit low S/N.
-"""
-
-# Shape legend: N and B spectra, L labels, C cut pixels.
+# Shape legend: N spectra, L labels.
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -54,10 +50,3 @@ class LabelNormaliser:
     def restore(self, standard_NL: Floats) -> NDArray[np.float64]:
         return np.asarray(standard_NL * self.std_L + self.mean_L)
 
-
-def mean_spectrum(flux_NC: Floats, ivar_NC: Floats) -> NDArray[np.float32]:
-    """Mean normalised flux per pixel over the spectra with information there; 1, the continuum, where none has any."""
-    good_NC = (ivar_NC > 0) & np.isfinite(flux_NC)
-    total_C = np.where(good_NC, flux_NC, 0.0).sum(0, dtype=np.float64)
-    n_C = good_NC.sum(0)
-    return np.where(n_C > 0, total_C / np.maximum(n_C, 1), 1.0).astype(np.float32)

@@ -10,6 +10,7 @@ References:
 # Shape legend: N spectra of the data set, B of a batch, C cut pixels, L labels.
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -22,10 +23,12 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from live_spec.config import Model
 from live_spec.nets.networks import Network
 from live_spec.nets.normalise import LabelNormaliser
 from live_spec.nets.objective import robust_loss
@@ -65,22 +68,21 @@ class TrainingData:
         return np.flatnonzero(~out[which_N]), np.flatnonzero(out[which_N])
 
 
-@dataclass(frozen=True)
-class Schedule:
+class Schedule(Model):
     """How long and how fast; the defaults are the paper's."""
 
-    epochs: int = 60
-    batch: int = 64
-    learning_rate: float = 5e-4
-    adam_eps: float = 1e-8
-    l2: float = 5e-9
+    epochs: int = Field(60, ge=0)
+    batch: int = Field(64, ge=1)
+    learning_rate: float = Field(5e-4, gt=0)
+    adam_eps: float = Field(1e-8, gt=0)
+    l2: float = Field(5e-9, ge=0)
     """Weight of the squared kernels in the loss."""
-    plateau_mae: float = 5e-5
-    plateau_epochs: int = 2
+    plateau_mae: float = Field(5e-5, ge=0)
+    plateau_epochs: int = Field(2, ge=1)
     """The rate is halved when the validation MAE has not fallen by ``plateau_mae`` for this many epochs."""
-    plateau_factor: float = 0.5
-    min_learning_rate: float = 1e-8
-    stop_epochs: int = 0
+    plateau_factor: float = Field(0.5, gt=0, lt=1)
+    min_learning_rate: float = Field(1e-8, gt=0)
+    stop_epochs: int = Field(0, ge=0)
     """Stop early after this many epochs without improvement; 0: never."""
     variance_only: bool = False
     """Train the log-variance heads alone, on the residuals of the network without dropout."""
@@ -137,7 +139,14 @@ def train(
     for p in network.parameters():
         p.requires_grad_(not schedule.variance_only or id(p) in heads)
     optimiser = _adam(network, trained, schedule)
-    run = {"seed": seed, "validation": validation, "schedule": asdict(schedule), "kind": network.kind}
+    data_hash = hashlib.sha256(data.label_NL.tobytes() + repr(data.star_N.tolist()).encode()).hexdigest()
+    run = {
+        "data": data_hash,
+        "seed": seed,
+        "validation": validation,
+        "schedule": schedule.model_dump(),
+        "kind": network.kind,
+    }
     progress = Progress(learning_rate=schedule.learning_rate)
     if checkpoint is not None and checkpoint.exists():
         progress = _load_checkpoint(checkpoint, network, optimiser, run)

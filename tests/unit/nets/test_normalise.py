@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from live_spec.nets.normalise import LabelNormaliser, mark_missing, mean_spectrum
+from live_spec.nets.normalise import LabelNormaliser, mark_missing
 
 
 def test_missing_labels_do_not_count_and_stay_missing():
@@ -24,8 +24,3 @@ def test_a_label_that_cannot_be_standardised_is_refused(column, message):
     with pytest.raises(ValueError, match=message):
         LabelNormaliser.fit(np.stack([[1.0, 2.0, 3.0], column], 1))
 
-
-def test_mean_spectrum_leaves_masked_pixels_out():
-    flux = np.array([[1.0, np.nan, 7.0], [0.5, 0.8, 9.0]])
-    ivar = np.array([[1.0, 1.0, 0.0], [4.0, 1.0, 0.0]])
-    np.testing.assert_allclose(mean_spectrum(flux, ivar), [0.75, 0.8, 1.0])

@@ -1,0 +1,59 @@
+"""``live-spec model``: what a bundle is, and whether it is whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from live_spec.nets.bundle import Bundle
+
+BUNDLE = click.argument("path", type=click.Path(path_type=Path), required=False)
+
+
+@click.group()
+def model() -> None:
+    """Describe and verify model bundles; without PATH, the one that ships."""
+
+
+@model.command()
+@BUNDLE
+@click.option("--json", "as_json", is_flag=True, help="The bundle's card as one JSON object.")
+def info(path: Path | None, as_json: bool) -> None:
+    """Say what the bundle at PATH was trained on, what it holds for, and which labels advice may rest on."""
+    bundle = _load(path)
+    card = bundle.card
+    if as_json:
+        click.echo(json.dumps({"id": bundle.id, **card.model_dump(mode="json", by_alias=True)}))
+        return
+    training = card.training
+    click.echo(f"{card.name}@{bundle.id}: {card.network.kind} network, {card.masks.passes} dropout passes")
+    click.echo(
+        f"trained on {training.n_spectra} spectra ({training.training}), recipe {training.recipe}, seed {training.seed}"
+    )
+    click.echo(f"calibrated on {card.calibrated_on}" if card.calibrated_on else "not calibrated")
+    for star in card.real_stars:
+        pairs = (f"{label} {star.predicted[label]:.4g} (known {known:.4g})" for label, known in star.known.items())
+        click.echo(f"real: {star.name}: {', '.join(pairs)}{'' if star.trusted else ', not trusted'}")
+    for label in card.labels:
+        low, high = training.ranges[label]
+        judged = card.label_cards[label]
+        words = "usable" if judged.usable else f"not for advice: {judged.why}"
+        click.echo(f"  {label:<7} {low:8.2f} to {high:8.2f}  {words}")
+
+
+@model.command()
+@BUNDLE
+def verify(path: Path | None) -> None:
+    """Check hashes, shapes and values of the bundle at PATH; exit 6 with a sentence when it is not to be used."""
+    bundle = _load(path)
+    click.echo(f"{bundle.card.name}@{bundle.id}: whole")
+
+
+def _load(path: Path | None) -> Bundle:
+    from live_spec.nets.bundle import Bundle, default_bundle_path
+
+    return Bundle.load(path or default_bundle_path())

@@ -1,0 +1,223 @@
+"""``live-spec train``: model spectra and a recipe in, a calibrated bundle out."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from live_spec.nets.inputs import ModelSpectra
+    from live_spec.nets.networks import Network
+    from live_spec.nets.normalise import LabelNormaliser
+    from live_spec.nets.recipe import Recipe
+    from live_spec.nets.training import Inputs, Progress, Schedule
+
+CALIBRATION_SPECTRA = 3000
+GUARD_SPECTRA = 2000
+NOISELESS_SNR = 2000.0
+DIRECTORY = click.Path(path_type=Path, file_okay=False)
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--data", "data_dir", type=DIRECTORY, required=True, help="Parquet shards of model spectra with labels.")
+@click.option(
+    "--held-out", "held_out_dir", type=DIRECTORY, help="Shards of other stars, for calibration; else a share of --data."
+)
+@click.option("--out", type=DIRECTORY, default=Path("run"), show_default=True, help="For checkpoints and the bundle.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoints in --out.")
+@click.option("--max-time", metavar="DURATION", help='Stop after the epoch in which this time is up, e.g. "2 h".')
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads; by default all cores.")
+def train(
+    config: Path,
+    data_dir: Path,
+    held_out_dir: Path | None,
+    out: Path,
+    resume: bool,
+    max_time: str | None,
+    device: str,
+    threads: int | None,
+) -> None:
+    """Train a network by the recipe CONFIG and write a calibrated bundle to OUT/bundle."""
+    import numpy as np
+    import torch
+
+    from live_spec.labels import LABELS
+    from live_spec.nets.bundle import TrainingCard
+    from live_spec.nets.finishing import fit_guard, make_bundle
+    from live_spec.nets.inputs import fresh_inputs, stored_inputs
+    from live_spec.nets.networks import build_network
+    from live_spec.nets.normalise import LabelNormaliser
+    from live_spec.nets.recipe import load_recipe
+    from live_spec.nets.windows import load_windows
+    from live_spec.synthesis.observe import observe
+
+    recipe = load_recipe(config)
+    stop = _deadline(max_time)
+    if not resume and list(out.glob("*.safetensors")):
+        raise click.ClickException(f"{out} holds an earlier run: go on with --resume, or choose another --out")
+    if threads:
+        torch.set_num_threads(threads)
+    models = read_models(data_dir)
+    if held_out_dir is None:
+        models, held_out = _hold_out(models, recipe)
+    else:
+        held_out = read_models(held_out_dir)
+
+    labels = LabelNormaliser.fit(models.label_NL)
+    mean_spectrum_C = models.observed_mean(observe, NOISELESS_SNR, recipe.seed)
+    noisy = fresh_inputs(models.flux_NP, observe, recipe.observing.snr, mean_spectrum_C)
+    noiseless = fresh_inputs(models.flux_NP, observe, (NOISELESS_SNR, NOISELESS_SNR), mean_spectrum_C)
+    if n := recipe.observing.realisations:
+        noisy = stored_inputs(noisy, len(models), n, recipe.seed)
+        noiseless = stored_inputs(noiseless, len(models), n, recipe.seed + 1)
+    torch.manual_seed(recipe.seed)
+    network = build_network(recipe.network.kind, load_windows(recipe.network.windows).pixels, recipe.network.sizes)
+    phase = _Phases(recipe, network, models, labels, out, stop, device)
+    values = phase.train("values", recipe.training, noisy)
+    if values.finished and recipe.variance is not None:
+        finished = phase.train("variance", recipe.variance, noiseless).finished
+    else:
+        finished = values.finished
+    if not finished:
+        click.echo(f"stopped after {max_time}; the same command with --resume goes on", err=True)
+        return
+
+    click.echo("calibrating on held-out spectra", err=True)
+    rng = np.random.default_rng((recipe.seed, 7))
+    normal = held_out.observed(observe, recipe.calibration_snr, CALIBRATION_SPECTRA, rng)
+    some_N = rng.permutation(len(models))[:GUARD_SPECTRA]
+    guard = fit_guard(recipe.guard, noiseless(some_N, rng), models.label_NL, normal, mean_spectrum_C)
+    low_L, high_L = np.nanpercentile(models.label_NL, [1, 99], axis=0)
+    card = TrainingCard(
+        training="simulated",
+        recipe=config.name,
+        n_spectra=len(models),
+        epochs=values.epoch,
+        seed=recipe.seed,
+        ranges={label: (float(low), float(high)) for label, low, high in zip(LABELS, low_L, high_L, strict=True)},
+        validation_mae=values.validation_mae,
+        data=models.origin,
+    )
+    bundle = make_bundle(
+        recipe, network, labels, mean_spectrum_C, guard, normal, card,
+        held_out_name=f"{len(held_out)} stars: {held_out.origin}", threads=threads,
+    ).save(out / "bundle")  # fmt: skip
+    usable = int(bundle.usable_L.sum())
+    click.echo(f"{out / 'bundle'}: {bundle.card.name}@{bundle.id}, {usable} of {len(LABELS)} labels usable for advice")
+
+
+def read_models(folder: Path) -> ModelSpectra:
+    """Read all shards of a folder: a column per label and ``flux``; ``row`` tells the stars apart."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from live_spec.labels import LABELS
+    from live_spec.nets.inputs import ModelSpectra
+    from live_spec.nets.normalise import mark_missing
+    from live_spec.spectra.grid import APSTAR
+
+    paths = sorted(folder.glob("*.parquet"))
+    if not paths:
+        raise click.ClickException(f"{folder} holds no *.parquet shards; `live-spec data build` makes them")
+    columns = [*LABELS, "row", "flux"]
+    for path in paths:
+        if absent := [name for name in columns if name not in pq.read_schema(path).names]:
+            raise click.ClickException(f"{path} has no column {absent[0]!r}")
+    table = pa.concat_tables([pq.read_table(path, columns=columns) for path in paths]).combine_chunks()
+    flux = table["flux"].combine_chunks()
+    if not pa.types.is_fixed_size_list(flux.type) or flux.type.list_size != APSTAR.n_pixels:
+        raise click.ClickException(f"{folder}: flux is {flux.type}, expected lists of {APSTAR.n_pixels} numbers")
+    flux_NP = flux.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
+    label_NL = mark_missing(np.stack([table[name].to_numpy() for name in LABELS], axis=1))
+    origin = (pq.read_schema(paths[0]).metadata or {}).get(b"live_spec", b"").decode()
+    return ModelSpectra(flux_NP.reshape(-1, APSTAR.n_pixels), label_NL, table["row"].to_numpy(), origin)
+
+
+def _hold_out(models: ModelSpectra, recipe: Recipe) -> tuple[ModelSpectra, ModelSpectra]:
+    from live_spec.nets.training import TrainingData
+
+    kept, held = TrainingData(models.label_NL, models.star_N).split(recipe.held_out, recipe.seed + 1)
+    return models.take(kept), models.take(held)
+
+
+def _deadline(max_time: str | None) -> Callable[[], bool]:
+    from live_spec.config import parse_duration_s
+
+    try:
+        end_s = time.monotonic() + parse_duration_s(max_time) if max_time else float("inf")
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--max-time") from None
+    return lambda: time.monotonic() >= end_s
+
+
+class _Phases:
+    """Runs the phases of a recipe, each with its checkpoint, a line of metrics per epoch and a bar on the terminal."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        network: Network,
+        models: ModelSpectra,
+        labels: LabelNormaliser,
+        out: Path,
+        stop: Callable[[], bool],
+        device: str,
+    ) -> None:
+        self.recipe, self.network, self.models, self.labels = recipe, network, models, labels
+        self.out, self.stop, self.device = out, stop, device
+        out.mkdir(parents=True, exist_ok=True)
+
+    def train(self, phase: str, schedule: Schedule, inputs: Inputs) -> Progress:
+        from live_spec.nets.training import TrainingData, train
+
+        started_s = time.monotonic()
+        with _bar(phase, schedule.epochs) as show, (self.out / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
+
+            def record(progress: Progress) -> None:
+                line = {"phase": phase, **vars(progress), "elapsed_s": round(time.monotonic() - started_s, 1)}
+                metrics.write(json.dumps(line) + "\n")
+                metrics.flush()
+                show(progress)
+
+            return train(
+                self.network,
+                TrainingData(self.models.label_NL, self.models.star_N),
+                self.labels,
+                inputs,
+                schedule,
+                seed=self.recipe.seed,
+                validation=self.recipe.validation,
+                checkpoint=self.out / f"{phase}.safetensors",
+                on_epoch=record,
+                stop=self.stop,
+                device=self.device,
+            )
+
+
+@contextmanager
+def _bar(phase: str, n_epochs: int) -> Iterator[Callable[[Progress], None]]:
+    """A progress bar on stderr; gives the function that moves it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    words = TextColumn("{task.fields[words]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), words)
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(phase, total=n_epochs, words="")
+
+        def show(progress: Progress) -> None:
+            losses = f"loss {progress.train_loss:.3f} / {progress.validation_loss:.3f}"
+            now = f"{losses}, MAE {progress.validation_mae:.4f}, rate {progress.learning_rate:.1e}"
+            bar.update(task, completed=progress.epoch, words=now)
+
+        yield show

@@ -1,0 +1,94 @@
+"""From model spectra to what the network reads: observed, continuum-normalised, mean subtracted."""
+
+# Shape legend: N spectra of the set, B of a batch, P pixels of the grid, C cut pixels, L labels, R realisations.
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from live_spec.nets.training import Inputs
+from live_spec.spectra.continuum import network_input, normalise
+from live_spec.spectra.grid import APSTAR
+
+Floats = NDArray[np.floating[Any]]
+Observe = Callable[[Floats, Floats, np.random.Generator], Sequence[NDArray[Any]]]
+"""Noise-free spectra (B, P) as seen at the S/N given for each: flux, ivar, and whatever else."""
+Limits = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """Noisy spectra on the apStar grid, in any flux unit, with their true labels (NaN where unknown)."""
+
+    flux_NP: Floats
+    ivar_NP: Floats
+    label_NL: Floats
+    star_N: NDArray[Any]
+
+
+@dataclass(frozen=True)
+class ModelSpectra:
+    """Noise-free spectra of stars with known labels."""
+
+    flux_NP: NDArray[np.float32]
+    label_NL: NDArray[np.float64]
+    star_N: NDArray[Any]
+    origin: str = ""
+    """What they were made from."""
+
+    def __len__(self) -> int:
+        return len(self.star_N)
+
+    def take(self, rows: NDArray[np.intp]) -> ModelSpectra:
+        return ModelSpectra(self.flux_NP[rows], self.label_NL[rows], self.star_N[rows], self.origin)
+
+    def observed(self, observe: Observe, snr: Limits, n_spectra: int, rng: np.random.Generator) -> Spectra:
+        """Every star in turn, observed at an S/N of its own, until there are ``n_spectra``."""
+        rows = np.arange(n_spectra) % len(self)
+        flux_NP, ivar_NP, *_ = observe(self.flux_NP[rows], draw_snr(n_spectra, snr, rng), rng)
+        return Spectra(flux_NP, ivar_NP, self.label_NL[rows], self.star_N[rows])
+
+    def observed_mean(self, observe: Observe, snr: float, seed: int, block: int = 256) -> NDArray[np.float32]:
+        """Mean continuum-normalised spectrum, each star observed once; shape (C,)."""
+        total_C, n_C = np.zeros(APSTAR.n_cut), np.zeros(APSTAR.n_cut)
+        for first in range(0, len(self), block):
+            flux_BP = self.flux_NP[first : first + block]
+            flux_BP, ivar_BP, *_ = observe(flux_BP, np.full(len(flux_BP), snr), np.random.default_rng((seed, first)))
+            seen = normalise(flux_BP, ivar_BP)
+            good_BC = seen.ivar_FP[:, APSTAR.cut] > 0
+            total_C += np.where(good_BC, seen.flux_FP[:, APSTAR.cut], 0.0).sum(0, dtype=np.float64)
+            n_C += good_BC.sum(0)
+        return np.where(n_C > 0, total_C / np.maximum(n_C, 1), 1.0).astype(np.float32)
+
+
+def draw_snr(n: int, limits: Limits, rng: np.random.Generator) -> NDArray[np.float64]:
+    """S/N per pixel, log-uniform between the limits."""
+    return np.asarray(np.exp(rng.uniform(np.log(limits[0]), np.log(limits[1]), n)))
+
+
+def fresh_inputs(flux_NP: Floats, observe: Observe, snr: Limits, mean_spectrum_C: Floats) -> Inputs:
+    """Every spectrum is observed anew whenever it is asked for."""
+
+    def inputs(indices: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.float32]:
+        flux_BP, ivar_BP, *_ = observe(flux_NP[indices], draw_snr(len(indices), snr, rng), rng)
+        return network_input(normalise(flux_BP, ivar_BP), mean_spectrum_C)[0]
+
+    return inputs
+
+
+def stored_inputs(fresh: Inputs, n_spectra: int, realisations: int, seed: int, block: int = 256) -> Inputs:
+    """Every spectrum is observed ``realisations`` times in all, and one of these is drawn whenever it is asked for."""
+    x_RNC = np.empty((realisations, n_spectra, APSTAR.n_cut), np.float16)  # a step of 0.0005 is below any noise
+    for r in range(realisations):
+        for first in range(0, n_spectra, block):
+            rows = np.arange(first, min(first + block, n_spectra))
+            x_RNC[r, rows] = fresh(rows, np.random.default_rng((seed, r, first)))
+
+    def inputs(indices: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.float32]:
+        return x_RNC[rng.integers(realisations, size=len(indices)), indices].astype(np.float32)
+
+    return inputs
