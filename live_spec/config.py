@@ -102,7 +102,8 @@ class Rule(Model):
     name: str
     version: int = Field(1, ge=1)
     """Raise it with every change of goals or rule: advice carries it."""
-    kind: Literal["abundance-fraction", "plan"] = "abundance-fraction"
+    kind: Literal["abundance-fraction", "sn2", "plan"] = "abundance-fraction"
+    """Stop on labels at goal, on (S/N)^2 at H = 11 as SDSS-V does, or on the plan alone."""
     fraction: float = Field(0.80, gt=0, le=1)
     """Share of priority-1 targets that must be within their goals."""
     confidence: float = Field(0.80, gt=0.5, lt=1)
@@ -114,6 +115,14 @@ class Rule(Model):
     """May it advise more exposures than planned?"""
     gain_floor: float = Field(0.01, ge=0, le=1)
     """Stop when the remaining time would add less than this share of targets per stop point."""
+    lead: Duration = 0.0
+    """A stop must be announced this long before the exposure ends (HAL loads the next design 300 s ahead)."""
+    forecast: Literal["reverting", "flat"] = "reverting"
+    """Conditions revert to the night's mean, or go on as they were on average."""
+    apsn2: float = Field(1600.0, gt=0)
+    """For ``sn2``: (S/N)^2 at H = 11 at which a design is done."""
+    partial: float = Field(1.0, gt=0, le=1)
+    """For ``sn2``: share of ``apsn2`` that is enough."""
 
     @field_validator("fraction", "confidence", mode="before")
     @classmethod

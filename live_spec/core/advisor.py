@@ -14,7 +14,7 @@ from typing import assert_never
 from live_spec.config import Config
 from live_spec.core import picture
 from live_spec.core.cause import cause, limiting_label, why_no_target_counts
-from live_spec.core.rules import Decision, decide, decide_plan
+from live_spec.core.rules import Decision, decide
 from live_spec.core.stars import StarLibrary
 from live_spec.core.visit import Asked, Judged, Visit
 from live_spec.core.watch import exposure_alarms
@@ -212,21 +212,8 @@ class Advisor:
         doubt = self._doubt(visit, judged)
         if doubt:
             return self._no_advice(visit, asked.exposure, doubt, asked, judged)
-        if rule.kind == "plan":
-            decision = decide_plan(asked.progress)
-        else:
-            alive_F = ~judged.standing.is_in(TargetState.NOT_TRUSTED, TargetState.NO_DATA)
-            decision = decide(
-                rule,
-                asked.progress,
-                judged.sigma,
-                asked.rates,
-                visit.goals.goal_FL,
-                judged.standing.counting_F,
-                done_F=judged.standing.is_in(TargetState.AT_GOAL),
-                n_priority_alive=int((alive_F & visit.goals.counts_F).sum()),
-                exposure_s=asked.exptime_s,
-            )
+        decision = decide(rule, visit.situation(judged))
+        visit.decision = decision
         limiting = limiting_label(judged, visit.goals)
         words = cause(decision, judged, visit.goals, rule, limiting)
         return self._advice(visit, asked.exposure, decision, words, asked, judged, limiting)
@@ -240,8 +227,8 @@ class Advisor:
             return judged.degraded
         if asked.progress.paired and asked.progress.unmatched is None:
             return "the dither position of an exposure is unknown, so no pair can be known to be complete"
-        if self._config.policy.active_rule.kind == "plan":
-            return None
+        if self._config.policy.active_rule.kind != "abundance-fraction":
+            return None  # a rule that looks at no label needs no trusted target
         alive_F = ~judged.standing.is_in(TargetState.NOT_TRUSTED, TargetState.NO_DATA)
         if not (alive_F & visit.goals.counts_F).any():
             return why_no_target_counts(judged, visit.goals)

@@ -1,62 +1,30 @@
-"""From standings to a verdict: stop points, the quorum's probability at each, and the first rule that decides.
+"""From a situation to a verdict. Each kind of rule is a function; the configuration names the one that advises.
 
-A stop point is a whole A/B dither pair where the instrument dithers. STOP means that the rule is met with confidence at
-a legal stop point, and nothing else.
+STOP means that the rule is met with confidence at a legal stop point, and nothing else.
 """
 
-# Shape legend: F counting targets, G common-mode nodes.
+# Shape legend: F fibres that carry goals, L labels.
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import ceil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import ceil, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from live_spec.config import Rule
 from live_spec.core.forecast import Rates, Sigmas, quantile, quorum
+from live_spec.core.progress import Progress
 from live_spec.events import Choice, Verdict
 
 Array = NDArray[np.float64]
 
-
-@dataclass(frozen=True)
-class Progress:
-    """Where the visit stands in time."""
-
-    exposure: int
-    plan: int
-    cap: int
-    unmatched: int | None
-    """Exposures still missing to complete the A/B pairs: 0 at a legal stop, ``None`` when dithers are unknown."""
-    paired: bool
-
-    def is_legal(self, stop_after: int) -> bool:
-        """May the visit end after this exposure without an unmatched half of a pair?"""
-        if not self.paired:
-            return True
-        if self.unmatched is None:
-            return False
-        extra = stop_after - self.exposure - self.unmatched
-        return extra >= 0 and extra % 2 == 0
-
-    def stop_points(self, min_exposures: int) -> list[int]:
-        first = max(self.exposure, min_exposures)
-        return [n for n in range(first, max(self.cap, self.exposure) + 2) if self.is_legal(n) and self._within_cap(n)]
-
-    def _within_cap(self, stop_after: int) -> bool:
-        # A pair that straddles the cap is completed: an unmatched half is worth nothing.
-        return stop_after <= self.cap or stop_after == self.exposure + (self.unmatched or 0)
-
-
-def progress(dithers: Mapping[int, str | None], rule: Rule, plan: int, *, paired: bool) -> Progress:
-    """Count what was exposed; ``dithers`` maps exposure number to A, B or ``None``."""
-    positions = [None if dither is None else dither.strip().upper()[:1] for dither in dithers.values()]
-    known = all(position in ("A", "B") for position in positions)
-    unmatched = abs(positions.count("A") - positions.count("B")) if known else None
-    cap = rule.max_exposures if rule.extend else min(plan, rule.max_exposures)
-    return Progress(max(dithers, default=0), plan, cap, unmatched, paired)
+RELEASE = 0.5
+"""A stop that was advised or announced stays while P(rule met) is above this: noise alone does not reverse it."""
+DECISIVE = 0.95
+"""A stop that the update before did not see coming needs this probability."""
 
 
 @dataclass(frozen=True)
@@ -73,119 +41,193 @@ class Decision:
     """The rule's part of the cause."""
 
 
-def decide(
-    rule: Rule,
-    now: Progress,
-    sigma: Sigmas,
-    rate: Rates,
-    goal_FL: Array,
-    counting_F: NDArray[np.bool_],
-    *,
-    done_F: NDArray[np.bool_],
-    n_priority_alive: int,
-    exposure_s: float | None,
-) -> Decision:
-    """Apply an ``abundance-fraction`` rule.
+@dataclass(frozen=True)
+class Situation:
+    """All that a rule may look at after an exposure."""
 
-    Args:
-        counting_F: Targets in the denominator.
-        done_F: Targets at goal with confidence.
-        n_priority_alive: Priority targets that are trusted and have data, within reach or not.
-    """
-    rows = np.flatnonzero(counting_F)
-    n_counting = len(rows)
-    needed = ceil(rule.fraction * n_counting - 1e-9)
-    have = float(done_F[rows].mean()) if n_counting else None
-    choices = _choices(rule, now, sigma, rate, goal_FL, rows, needed, exposure_s)
+    progress: Progress
+    sigma: Sigmas
+    rates: Rates
+    goal_FL: Array
+    counting_F: NDArray[np.bool_]
+    """Targets in the denominator."""
+    done_F: NDArray[np.bool_]
+    """Targets at goal with confidence."""
+    n_priority_alive: int
+    """Priority targets that are trusted and have data, within reach or not."""
+    exposure_s: float | None
+    sn2_earned: float
+    sn2_mean: float | None
+    """(S/N)^2 at H = 11 of the visit's mean exposure; ``None`` when no exposure has a known one."""
+    previous: Decision | None
+    """What was said after the exposure before."""
+
+    @property
+    def share_done(self) -> float | None:
+        n_counting = int(self.counting_F.sum())
+        return float((self.done_F & self.counting_F).sum() / n_counting) if n_counting else None
+
+
+def decide(rule: Rule, situation: Situation) -> Decision:
+    """Apply a rule of any kind."""
+    return RULES[rule.kind](rule, situation)
+
+
+def abundance_fraction(rule: Rule, situation: Situation) -> Decision:
+    """Stop when enough targets have their labels within their goals, with confidence."""
+    now = situation.progress
+    n_counting = int(situation.counting_F.sum())
+    have = situation.share_done
+    choices = _abundance_choices(rule, situation)
     legal_now = now.is_legal(now.exposure) and now.exposure >= rule.min_exposures
-    if 2 * n_counting < n_priority_alive:
+
+    def decision(verdict: Verdict, advised: Choice | None, stop_after: int | None, reason: str) -> Decision:
+        marked = tuple(replace(choice, advised=choice is advised) for choice in choices)
+        return Decision(verdict, stop_after, rule.fraction, have, advised.p_met if advised else None, marked, reason)
+
+    if 2 * n_counting < situation.n_priority_alive:
         # A quorum of the few that are left is no success of the field.
-        verdict = Verdict.MOVE_ON if legal_now else Verdict.CONTINUE
-        stop_after = now.exposure if legal_now else _first(now.stop_points(rule.min_exposures), now)
-        reason = (
-            f"only {n_counting} of {n_priority_alive} priority targets can reach their goals within {now.cap} exposures"
+        points = [point for point in now.stop_points(rule.min_exposures) if point > now.exposure]
+        verdict, stop_after = (
+            (Verdict.MOVE_ON, now.exposure) if legal_now else (Verdict.CONTINUE, next(iter(points), None))
         )
-        return Decision(verdict, stop_after, rule.fraction, have, None, choices, reason)
+        few = f"only {n_counting} of {situation.n_priority_alive} priority targets"
+        return decision(verdict, None, stop_after, f"{few} can reach their goals within {now.cap} exposures")
+
     current = next((choice for choice in choices if choice.stop_after == now.exposure), None)
-    met = next((choice for choice in choices if choice.p_met >= rule.confidence), None)
-    if current is not None and met is current:
-        return Decision(Verdict.STOP, now.exposure, rule.fraction, have, current.p_met, _mark(choices, current), "")
+    ahead = [choice for choice in choices if choice is not current]
+    if current is not None and _stop_holds(rule, situation, current):
+        return decision(Verdict.STOP, current, now.exposure, "")
+    met = next((choice for choice in ahead if choice.p_met >= rule.confidence), None)
     if met is not None:
         verdict = Verdict.EXTEND if met.stop_after > now.plan else Verdict.CONTINUE
-        reason = "" if have is None or have < rule.fraction else _why_not_yet(rule, now)
-        return Decision(verdict, met.stop_after, rule.fraction, have, met.p_met, _mark(choices, met), reason)
+        return decision(verdict, met, met.stop_after, _why_not_yet(rule, situation, current))
     if legal_now and now.exposure >= now.cap:
-        p_met = current.p_met if current else None
-        return Decision(
-            Verdict.MOVE_ON, now.exposure, rule.fraction, have, p_met, choices, f"the cap of {now.cap} is reached"
-        )
-    last = choices[-1] if choices else None
-    if legal_now and current is not None and last is not None:
+        return decision(Verdict.MOVE_ON, current, now.exposure, f"the cap of {now.cap} is reached")
+    if not choices:
+        return decision(Verdict.CONTINUE, None, None, "no stop point lies ahead")
+    last = choices[-1]
+    if legal_now and current is not None:
         gain = last.share - current.share
-        if gain < rule.gain_floor * (len(choices) - 1):
-            reason = f"{last.stop_after - now.exposure} more exposures would add only {100 * gain:.1f}% of the targets"
-            marked = _mark(choices, current)
-            return Decision(Verdict.MOVE_ON, now.exposure, rule.fraction, have, current.p_met, marked, reason)
-    if last is None:
-        return Decision(Verdict.CONTINUE, None, rule.fraction, have, None, choices, "no stop point lies ahead")
+        if gain < rule.gain_floor * len(ahead):
+            more = last.stop_after - now.exposure
+            return decision(
+                Verdict.MOVE_ON,
+                current,
+                now.exposure,
+                f"{more} more exposures would add only {100 * gain:.1f}% of the targets",
+            )
     verdict = Verdict.EXTEND if last.stop_after > now.plan else Verdict.CONTINUE
-    reason = f"the rule may not be met by the cap of {now.cap}"
-    return Decision(verdict, last.stop_after, rule.fraction, have, last.p_met, _mark(choices, last), reason)
+    return decision(verdict, last, last.stop_after, f"the rule may not be met by the cap of {now.cap}")
 
 
-def decide_plan(now: Progress) -> Decision:
-    """The fixed plan: stop when it is exposed, whatever the spectra say."""
-    done = now.exposure >= now.plan
-    verdict = Verdict.STOP if done else Verdict.CONTINUE
-    stop_after = now.exposure if done else now.plan
-    return Decision(verdict, stop_after, None, None, None, (), f"the plan is {now.plan} exposures")
+def _stop_holds(rule: Rule, situation: Situation, current: Choice) -> bool:
+    """Is this the moment? A stop needs two agreeing updates or a decisive one, and is not taken back for noise."""
+    before, here = situation.previous, situation.progress.exposure
+    stood = before is not None and before.verdict is Verdict.STOP
+    if rule.lead > 0 and not stood:
+        # The telescope loads its next field ahead of time: only a stop announced one exposure before can be used.
+        announced = before is not None and before.stop_after == here and (before.p_met or 0.0) >= rule.confidence
+        return announced and current.p_met >= RELEASE
+    if stood:
+        return current.p_met >= RELEASE
+    expected = before is not None and any(c.stop_after == here and c.p_met >= RELEASE for c in before.choices)
+    return current.p_met >= (rule.confidence if expected else max(rule.confidence, DECISIVE))
 
 
-def _choices(
-    rule: Rule,
-    now: Progress,
-    sigma: Sigmas,
-    rate: Rates,
-    goal_FL: Array,
-    rows: NDArray[np.intp],
-    needed: int,
-    exposure_s: float | None,
-) -> tuple[Choice, ...]:
-    if not len(rows):
+def _why_not_yet(rule: Rule, situation: Situation, current: Choice | None) -> str:
+    """Why a field whose share is reached goes on."""
+    now, before, have = situation.progress, situation.previous, situation.share_done
+    if before is not None and before.verdict is Verdict.STOP and current is not None:
+        return f"the stop is taken back: P(rule met) fell from {before.p_met or 0:.2f} to {current.p_met:.2f}"
+    if have is None or have < rule.fraction:
+        return ""
+    if now.exposure < rule.min_exposures:
+        return f"at least {rule.min_exposures} exposures are taken"
+    if not now.is_legal(now.exposure):
+        return "the A/B pair is completed first"
+    if rule.lead > 0:
+        return f"a stop is announced {rule.lead:.0f} s ahead"
+    return "one more update is needed to be sure"
+
+
+def _abundance_choices(rule: Rule, situation: Situation) -> tuple[Choice, ...]:
+    rows = np.flatnonzero(situation.counting_F)
+    n_counting = len(rows)
+    if not n_counting:
         return ()
-    sigma, rate = sigma.take(rows), rate.take(rows)
-    goal_FL = goal_FL[rows]
+    needed = ceil(rule.fraction * n_counting - 1e-9)
+    now, sigma, rate, goal_FL = (
+        situation.progress,
+        situation.sigma.take(rows),
+        situation.rates.take(rows),
+        situation.goal_FL[rows],
+    )
     choices = []
     for stop_after in now.stop_points(rule.min_exposures):
-        n_more = stop_after - now.exposure
-        pmf_N = quorum(sigma, rate, goal_FL, n_more)
+        pmf_N = quorum(sigma, rate, goal_FL, stop_after - now.exposure)
         choices.append(
             Choice(
                 stop_after=stop_after,
-                share=float(pmf_N @ np.arange(len(pmf_N))) / len(rows),
-                share_lo=quantile(pmf_N, 0.10) / len(rows),
-                share_hi=quantile(pmf_N, 0.90) / len(rows),
+                share=float(pmf_N @ np.arange(len(pmf_N))) / n_counting,
+                share_lo=quantile(pmf_N, 0.10) / n_counting,
+                share_hi=quantile(pmf_N, 0.90) / n_counting,
                 p_met=min(1.0, float(pmf_N[needed:].sum())),
-                minutes=None if exposure_s is None else n_more * exposure_s / 60.0,
+                minutes=_minutes(situation, stop_after),
             )
         )
     return tuple(choices)
 
 
-def _why_not_yet(rule: Rule, now: Progress) -> str:
-    """Why a field whose share is reached goes on."""
-    if now.exposure < rule.min_exposures:
-        return f"at least {rule.min_exposures} exposures are taken"
-    if not now.is_legal(now.exposure):
-        return "the A/B pair is completed first"
-    return f"not yet sure enough for P {rule.confidence:.2f}"
+def signal_to_noise(rule: Rule, situation: Situation) -> Decision:
+    """Stop when the (S/N)^2 that counts at H = 11 is reached, as the survey does today; no label is looked at."""
+    now, need = situation.progress, rule.apsn2 * rule.partial
+    have = situation.sn2_earned
+    share = min(1.0, have / need)
+    legal_now = now.is_legal(now.exposure) and now.exposure >= rule.min_exposures
+    words = f"(S/N)^2 {have:.0f} of {need:.0f} at H=11"
+    if have >= need and legal_now:
+        return Decision(Verdict.STOP, now.exposure, 1.0, share, 1.0, (), words)
+    if legal_now and now.exposure >= now.cap:
+        return Decision(Verdict.MOVE_ON, now.exposure, 1.0, share, 0.0, (), f"{words}; the cap of {now.cap} is reached")
+    choices = tuple(_sn2_choice(rule, situation, point) for point in now.stop_points(rule.min_exposures))
+    met = next((choice for choice in choices if choice.share >= 1.0), choices[-1] if choices else None)
+    if met is None:
+        return Decision(Verdict.CONTINUE, None, 1.0, share, None, (), words)
+    verdict = Verdict.EXTEND if met.stop_after > now.plan else Verdict.CONTINUE
+    marked = tuple(replace(choice, advised=choice is met) for choice in choices)
+    return Decision(verdict, met.stop_after, 1.0, share, met.p_met, marked, words)
 
 
-def _first(stop_points: Sequence[int], now: Progress) -> int | None:
-    return next((point for point in stop_points if point > now.exposure), None)
+def _sn2_choice(rule: Rule, situation: Situation, stop_after: int) -> Choice:
+    n_more, need = stop_after - situation.progress.exposure, rule.apsn2 * rule.partial
+    mean, variance = situation.rates.future.moments(n_more)
+    unit = situation.sn2_mean or 0.0
+    # An unmatched half counts nothing yet and counts in full when its pair is complete.
+    expected = situation.sn2_earned + unit * (mean + (situation.progress.unmatched or 0 if n_more else 0))
+    spread = max(unit * sqrt(variance), 1e-9 * need)
+    low, high = (min(1.0, (expected + z * spread) / need) for z in (-1.2816, 1.2816))
+    p_met = float(ndtr((expected - need) / spread))
+    return Choice(stop_after, min(1.0, expected / need), max(0.0, low), high, p_met, _minutes(situation, stop_after))
 
 
-def _mark(choices: tuple[Choice, ...], advised: Choice) -> tuple[Choice, ...]:
-    return tuple(
-        Choice(c.stop_after, c.share, c.share_lo, c.share_hi, c.p_met, c.minutes, advised=c is advised) for c in choices
-    )
+def fixed_plan(rule: Rule, situation: Situation) -> Decision:
+    """The plan: stop when it is exposed, whatever the spectra say."""
+    now = situation.progress
+    done = now.exposure >= now.plan and now.is_legal(now.exposure)
+    verdict = Verdict.STOP if done else Verdict.CONTINUE
+    stop_after = now.exposure if done else max(now.plan, now.exposure + 1)
+    return Decision(verdict, stop_after, None, None, None, (), f"the plan is {now.plan} exposures")
+
+
+def _minutes(situation: Situation, stop_after: int) -> float | None:
+    if situation.exposure_s is None:
+        return None
+    return (stop_after - situation.progress.exposure) * situation.exposure_s / 60.0
+
+
+RULES: dict[str, Callable[[Rule, Situation], Decision]] = {
+    "abundance-fraction": abundance_fraction,
+    "sn2": signal_to_noise,
+    "plan": fixed_plan,
+}

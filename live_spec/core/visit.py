@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from live_spec.config import Config
 from live_spec.core.forecast import Rates, Sigmas, rates, sigmas
 from live_spec.core.goals import GoalTable, assign_goals
-from live_spec.core.rules import Decision, Progress, progress
+from live_spec.core.progress import Progress, progress
+from live_spec.core.rules import Decision, Situation
+from live_spec.core.sn2 import ExposureSn2, earned, sn2_at_reference
 from live_spec.core.stars import StarLibrary, VisitSpectra, normalised_exposure
 from live_spec.core.states import Standing, judge
 from live_spec.events import (
@@ -26,6 +28,7 @@ from live_spec.events import (
     LabelsPredicted,
     PredictLabels,
     RaiseAlarm,
+    TargetState,
 )
 
 
@@ -43,6 +46,8 @@ class Asked:
     """Rows of the goal table that have information and were sent to the network."""
     notes_F: tuple[str, ...]
     n_missing: int
+    sn2: tuple[ExposureSn2, ...]
+    """Every exposure so far, as the survey's own rule sees it."""
     doubts: tuple[str, ...]
     """Why the input is not complete; empty when it is."""
     inputs: tuple[str, ...]
@@ -74,6 +79,7 @@ class Visit:
     advice: list[Advice] = field(default_factory=list)
     decision: Decision | None = None
     dithers: dict[int, str | None] = field(default_factory=dict)
+    times: dict[int, str | None] = field(default_factory=dict)
     notes: dict[int, str] = field(default_factory=dict)
     """Latest note against a fibre."""
     lost: list[str] = field(default_factory=list)
@@ -92,6 +98,7 @@ class Visit:
         if not self.spectra.add(event.exposure, normalised_exposure(event, self.goals.fibre_F)):
             return None
         self.dithers[event.exposure] = event.dither
+        self.times[event.exposure] = event.observed_at
         for fibre in event.fibre_F.tolist():
             self.notes.pop(fibre, None)
         self.notes.update(event.fibre_notes)
@@ -110,10 +117,11 @@ class Visit:
             exptime_s=event.exptime_s if event.exptime_s is not None else self.design.exposure_s,
             dither=event.dither,
             progress=progress(self.dithers, rule, self.design.plan, paired=paired),
-            rates=rates(info_EF, self.spectra.per_exposure("level_F"), combined.info_F),
+            rates=rates(info_EF, self.spectra.per_exposure("level_F"), combined.info_F, flat=rule.forecast == "flat"),
             row_F=row_F,
             notes_F=tuple(self.notes.get(fibre.fibre, "") for fibre in self.goals.fibres),
             n_missing=int((~(np.nan_to_num(info_EF[-1]) > 0)).sum()),
+            sn2=self._sn2(info_EF),
             doubts=tuple(doubts),
             inputs=tuple(message for message in self.inputs if message),
         )
@@ -144,6 +152,32 @@ class Visit:
         self.judged.pop(event.exposure, None)  # a late exposure is judged last, whatever its number
         self.judged[event.exposure] = judged
         return judged
+
+    def situation(self, judged: Judged) -> Situation:
+        """What a rule may look at."""
+        asked, standing = judged.asked, judged.standing
+        alive_F = ~standing.is_in(TargetState.NOT_TRUSTED, TargetState.NO_DATA)
+        known = [e.sn2 for e in asked.sn2 if e.sn2 is not None]
+        return Situation(
+            progress=asked.progress,
+            sigma=judged.sigma,
+            rates=asked.rates,
+            goal_FL=self.goals.goal_FL,
+            counting_F=standing.counting_F,
+            done_F=standing.is_in(TargetState.AT_GOAL),
+            n_priority_alive=int((alive_F & self.goals.counts_F).sum()),
+            exposure_s=asked.exptime_s,
+            sn2_earned=earned(asked.sn2),
+            sn2_mean=sum(known) / len(known) if known else None,
+            previous=self.decision,
+        )
+
+    def _sn2(self, info_EF: NDArray[np.float64]) -> tuple[ExposureSn2, ...]:
+        h_mag_F = np.array([np.nan if f.h_mag is None else f.h_mag for f in self.goals.fibres])
+        return tuple(
+            ExposureSn2(sn2_at_reference(info_F, h_mag_F), self.dithers[number], self.times[number])
+            for number, info_F in zip(self.spectra.numbers, info_EF, strict=True)
+        )
 
     def _spread(self, event: LabelsPredicted) -> tuple[LabelPosterior, NDArray[np.float64]]:
         """The predicted rows on all goal fibres."""

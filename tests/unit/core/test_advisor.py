@@ -229,9 +229,22 @@ def test_a_goal_on_an_unusable_label_is_refused() -> None:
         Advisor(config(), unusable={"fe_h": "fails its coverage"})
 
 
-def test_plan_rule_follows_the_plan() -> None:
-    advice = run([design(plan=3), *(exposure(n, [5.0] * 10) for n in (1, 2, 3))], kind="plan")
-    assert [a.verdict for a in advice] == [CONTINUE, CONTINUE, STOP]
+def test_plan_rule_follows_the_plan_in_whole_pairs() -> None:
+    events = [exposure(n, [5.0] * 10) for n in (1, 2, 3, 4)]
+    assert [a.verdict for a in run([design(plan=4), *events], kind="plan")] == [CONTINUE, CONTINUE, CONTINUE, STOP]
+    odd = run([design(plan=3), *events], kind="plan")
+    assert [a.stop_after for a in odd] == [3, 3, 4, 4]
+    assert odd[-1].verdict is STOP
+
+
+def test_sn2_rule_stops_on_light_alone() -> None:
+    field = replace(design(10), fibres=tuple(replace(f, h_mag=11.0) for f in design(10).fibres))
+    events = [exposure(n, [float(np.sqrt(450.0))] * 10) for n in range(1, 5)]
+    untrusted = Surrogate(untrusted=frozenset(range(1, 11)))  # it looks at no label
+    advice = run([field, *events], untrusted, kind="sn2", apsn2=1600.0)
+    assert [a.verdict for a in advice] == [CONTINUE, CONTINUE, CONTINUE, STOP]
+    assert [a.stop_after for a in advice] == [4, 4, 4, 4]
+    assert "(S/N)^2 900 of 1600 at H=11" in advice[1].cause or advice[1].have == pytest.approx(900 / 1600, rel=0.05)
 
 
 def test_extension_is_advised_only_where_allowed() -> None:

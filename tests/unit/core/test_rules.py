@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from live_spec.config import Rule
-from live_spec.core.rules import progress
+from live_spec.core.progress import progress
 
 
 def now(dithers: str, plan: int = 8, *, paired: bool = True, **rule: object):

@@ -1,0 +1,96 @@
+r"""How the night may go on: the information of the next exposures, common to all fibres, as a distribution.
+
+The log of the common mode, :math:`x_e = \ln c_e`, is taken as a mean-reverting process (Ornstein-Uhlenbeck, sampled
+once per exposure)
+
+.. math:: x_{e+1} = \mu + \phi\,(x_e - \mu) + \epsilon, \qquad \epsilon \sim N(0, q^2)
+
+so that a cloud is expected to persist for a while and then to give way, and a forecast far ahead is as wide as the
+night's own spread. :math:`q` is learned from the visit against a prior; :math:`\mu` from the visit and, where there are
+any, the earlier visits of the night. The sum over the next m exposures is taken as lognormal with its exact mean and
+variance.
+"""
+
+# Shape legend: E exposures so far, M future exposures, G quadrature nodes.
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+PERSISTENCE = 0.85
+"""Correlation of ln(common mode) from one exposure to the next (500 s): clouds last tens of minutes."""
+INNOVATION = 0.12
+"""Prior standard deviation of the step from one exposure to the next."""
+INNOVATION_WEIGHT = 3.0
+"""Number of steps the prior is worth."""
+MEAN_WEIGHT = 2.0
+"""Number of exposures the earlier visits' mean is worth."""
+NODES = 7
+
+
+@dataclass(frozen=True)
+class Future:
+    """Distribution of the information of coming exposures in units of the visit's mean exposure."""
+
+    level: float
+    """ln of the last exposure's common mode."""
+    mean: float
+    """ln of the level it reverts to."""
+    innovation: float
+    flat: bool = False
+    """Extrapolate the visit's mean rate and nothing else: what a plain exposure-time calculator does."""
+
+    def moments(self, n_more: int) -> tuple[float, float]:
+        """Mean and variance of the summed information of the next ``n_more`` exposures."""
+        if self.flat:
+            return float(n_more), 0.0
+        step_M = np.arange(1, n_more + 1)
+        centre_M = self.mean + PERSISTENCE**step_M * (self.level - self.mean)
+        var_M = self.innovation**2 * (1 - PERSISTENCE ** (2 * step_M)) / (1 - PERSISTENCE**2)
+        expected_M = np.exp(centre_M + var_M / 2)
+        lag_MM = np.abs(step_M[:, None] - step_M)
+        covariance_MM = np.minimum(var_M[:, None], var_M) * PERSISTENCE**lag_MM
+        variance = float((expected_M[:, None] * expected_M * np.expm1(covariance_MM)).sum())
+        return float(expected_M.sum()), variance
+
+    def nodes(self, n_more: int) -> tuple[Array, Array]:
+        """Quadrature of the lognormal sum: values and weights, shape (G,)."""
+        mean, variance = self.moments(n_more)
+        if n_more == 0 or variance == 0.0:
+            return np.array([mean]), np.ones(1)
+        spread = np.sqrt(np.log1p(variance / mean**2))
+        node_G, weight_G = np.polynomial.hermite_e.hermegauss(NODES)
+        return np.exp(np.log(mean) - spread**2 / 2 + spread * node_G), weight_G / weight_G.sum()
+
+    def quantile(self, n_more: int, z: float) -> float:
+        """Summed information at ``z`` standard deviations of its log."""
+        mean, variance = self.moments(n_more)
+        if n_more == 0:
+            return 0.0
+        spread = float(np.sqrt(np.log1p(variance / mean**2)))
+        return float(np.exp(np.log(mean) - spread**2 / 2 + spread * z))
+
+
+def future(common_E: Array, earlier_mean: float | None = None, *, flat: bool = False) -> Future:
+    """What to expect after exposures with the given common mode.
+
+    Args:
+        common_E: Common mode of the exposures so far relative to their mean, oldest first; 0 without light.
+        earlier_mean: ln of the mean common mode of the night's earlier visits on the same scale, where known.
+        flat: Extrapolate the visit's mean rate instead.
+    """
+    lit_E = common_E[common_E > 0]
+    if not len(lit_E):
+        return Future(0.0, 0.0, INNOVATION, flat)
+    x_E = np.log(lit_E)
+    weight = MEAN_WEIGHT if earlier_mean is not None else 0.0
+    mean = float((weight * (earlier_mean or 0.0) + x_E.sum()) / (weight + len(x_E)))
+    step_E = x_E[1:] - (mean + PERSISTENCE * (x_E[:-1] - mean))
+    innovation = float(
+        np.sqrt((INNOVATION_WEIGHT * INNOVATION**2 + (step_E**2).sum()) / (INNOVATION_WEIGHT + len(step_E)))
+    )
+    return Future(float(x_E[-1]), mean, innovation, flat)
