@@ -5,26 +5,27 @@ the 18 input pixels from 4j - 6, through the 11 pixels from 4j - 3 of each chann
 *window*), which give 4 taps x channels of the second. All positions share one matrix per step.
 """
 
-# Shape legend: C cut pixels, J pooled positions, X input pixels of a position (18), K its window numbers and a constant 1
-# (23), O outputs of the second convolution under one pool (4 taps x 4 channels), E elements of a group, W window pixels
-# of an element (padded), H hidden units, U all units the heads see, R numbers that all labels share, L labels.
+# Shape legend: C cut pixels, J pooled positions, X input pixels of a position (18), K its window numbers and a constant
+# 1 (23), O outputs of the second convolution under one pool (4 taps x 4 channels), E elements of a group, W window
+# pixels of an element (padded), F flattened features, H hidden units, U all units the heads see, R numbers that all
+# labels share, L labels, G spectra of a group.
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from live_spec.labels import INDEX, N_LABELS
-from live_spec.nets.censored import ATMOSPHERE
+from live_spec.nets.censored import ATMOSPHERE, ApogeeBCNNCensored
 from live_spec.nets.layers import POOL, TAPS
 from live_spec.nets.networks import Network
 
 _LEFT = 3  # 'same' padding of an even kernel: 3 left, 4 right
 WINDOW = TAPS + POOL - 1
 REACH = WINDOW + TAPS - 1
+_CACHED = 2**17  # numbers, half a megabyte
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Elements:
     names: tuple[str, ...]
     pixels_EW: Tensor
     kernel1_EWH: Tensor
+    kernel1_EHW: Tensor
     bias1_EH: Tensor
     kernel2_EHH: Tensor
     bias2_EH: Tensor
@@ -43,12 +45,30 @@ class Elements:
 
 @dataclass(frozen=True)
 class Prefix:
-    """What no dropout touches, of one spectrum."""
+    """What no dropout touches, of the spectra of a group."""
 
-    window_JK: Tensor
+    window_GJK: Tensor
     """Outputs of the first convolution around each pooled position, pixel-major, then a constant 1."""
-    first_EH: tuple[Tensor, ...]
-    """Units of the first layer of each group of element networks."""
+    first_GEH: tuple[Tensor, ...]
+    """Units of the first layer of each size of element networks."""
+
+    def __len__(self) -> int:
+        return len(self.window_GJK)
+
+
+def each_product(left_GMK: Tensor, matrix_NK: Tensor) -> Tensor:
+    """``left @ matrix.T`` of each spectrum on its own, shape (G, M, N).
+
+    The matrix is too large for a core's cache and each product too small to hide reading it, so it is read in pieces,
+    once per group.
+    """
+    out_GMN = torch.empty(*left_GMK.shape[:2], len(matrix_NK))
+    n_rows = max(1, _CACHED // matrix_NK.shape[1])
+    for first in range(0, len(matrix_NK), n_rows):
+        piece_KN = matrix_NK[first : first + n_rows].t()
+        for left_MK, out_MN in zip(left_GMK, out_GMN, strict=True):
+            torch.mm(left_MK, piece_KN, out=out_MN[:, first : first + n_rows])
+    return out_GMN
 
 
 class Layout:
@@ -64,7 +84,7 @@ class Layout:
         self.dense2_HH, self.bias2_H = w["dense2.kernel"].float(), w["dense2.bias"].float()
         self.elements = tuple(
             _lay_elements(w, group.elements, group.pixels, group.n_window, self.n_pixels)
-            for group in ([net.narrow, net.wide] if net.kind == "censored" else [])
+            for group in ((net.narrow, net.wide) if isinstance(net, ApogeeBCNNCensored) else ())
             if group.elements
         )
         self._lay_heads(w, censored=net.kind == "censored")
@@ -122,19 +142,24 @@ class Layout:
         self.shared_RH, self.shares_LR = shared_RH.float(), shares_LR.float()
         self.head_LU, self.head_bias_L = head_LU.float(), bias_L.float()
 
-    def prefix(self, x_C: Tensor) -> Prefix:
-        """First convolution and first element layers of one spectrum of shape (C,)."""
-        padded = torch.zeros(max(self.n_padded, self.pad_left + self.n_pixels))
-        padded[self.pad_left : self.pad_left + self.n_pixels] = x_C
-        reach_JX = padded.as_strided((self.n_pooled, REACH), (POOL, 1)).contiguous()
-        window_JK = torch.addmm(self.reach_bias_K, reach_JX, self.reach_XK).relu_().mul_(self.inside_JK)
-        # The pixel after the last is the 0 that pads the windows.
-        x_C0 = torch.cat([x_C, x_C.new_zeros(1)])
-        first = (
-            torch.baddbmm(group.bias1_EH[:, None], x_C0[group.pixels_EW][:, None], group.kernel1_EWH).relu_()[:, 0]
-            for group in self.elements
-        )
-        return Prefix(window_JK, tuple(first))
+    def prefix(self, x_GC: Tensor) -> Prefix:
+        """First convolution and first element layers of a group of spectra."""
+        padded_G = torch.zeros(len(x_GC), max(self.n_padded, self.pad_left + self.n_pixels))
+        padded_G[:, self.pad_left : self.pad_left + self.n_pixels] = x_GC
+        window_GJK = torch.empty(len(x_GC), self.n_pooled, self.n_window)
+        for padded, window_JK in zip(padded_G, window_GJK, strict=True):
+            reach_JX = padded.unfold(0, REACH, POOL)[: self.n_pooled].contiguous()
+            torch.addmm(self.reach_bias_K, reach_JX, self.reach_XK, out=window_JK)
+        window_GJK.relu_().mul_(self.inside_JK)
+        # The pixel after the last is the 0 that pads the element windows.
+        x_GC0 = torch.cat([x_GC, x_GC.new_zeros(len(x_GC), 1)], 1)
+        return Prefix(window_GJK, tuple(self._first(group, x_GC0) for group in self.elements))
+
+    @staticmethod
+    def _first(group: Elements, x_GC0: Tensor) -> Tensor:
+        window_EG1W = x_GC0[:, group.pixels_EW].transpose(0, 1)[:, :, None]
+        products = (each_product(window, kernel) for window, kernel in zip(window_EG1W, group.kernel1_EHW, strict=True))
+        return torch.cat([*products], 1).add_(group.bias1_EH).relu_()
 
 
 def _lay_elements(
@@ -144,7 +169,7 @@ def _lay_elements(
     n_hidden = len(w[f"{names[0]}.dense2.bias"])
     pixels_EW = torch.full((len(names), longest), n_pixels, dtype=torch.int64)
     kernel1_EWH = torch.zeros(len(names), longest, len(w[f"{names[0]}.dense1.bias"]))
-    for e, (name, own) in enumerate(zip(names, pixels.cpu().split(n_window), strict=True)):
+    for e, (name, own) in enumerate(zip(names, torch.split(pixels.cpu(), n_window), strict=True)):
         pixels_EW[e, : len(own)] = own
         kernel1_EWH[e, : len(own)] = w[f"{name}.dense1.kernel"].float()
 
@@ -152,11 +177,7 @@ def _lay_elements(
         return torch.stack([w[f"{name}.{what}"] for name in names]).float()
 
     return Elements(
-        names, pixels_EW, kernel1_EWH, stacked("dense1.bias"), stacked("dense2.kernel"), stacked("dense2.bias"),
+        names, pixels_EW, kernel1_EWH, kernel1_EWH.transpose(1, 2).contiguous(), stacked("dense1.bias"),
+        stacked("dense2.kernel"), stacked("dense2.bias"),
         stacked("out.kernel")[:, :n_hidden, 0].contiguous(), stacked("var.kernel")[:, :n_hidden, 0].contiguous(),
     )  # fmt: skip
-
-
-def as_tensor(x: np.ndarray) -> Tensor:  # type: ignore[type-arg]
-    """A float32 tensor over a contiguous copy of the array, aligned as torch aligns: products depend on alignment."""
-    return torch.tensor(x, dtype=torch.float32)

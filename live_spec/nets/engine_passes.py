@@ -1,17 +1,17 @@
-"""All dropout passes of a spectrum with masks that every spectrum shares: matrix products of fixed shapes, one spectrum at a time.
+"""All dropout passes of a spectrum, with masks that every spectrum shares.
 
-With shared masks the second convolution under a pool is a product of the fixed masks of a position's window, (passes x 23),
-and the spectrum's own weighted window, (23 x 16). Passes are the long axis of every step, so pool, ReLU and dropout run over
-contiguous memory; ReLU and dropout together are a clamp between 0 and either infinity (kept) or 0 (dropped), and 1 / (1 - rate) is
-folded into the next layer's weights. The loop over positions is outermost: masks and weights of a chunk stay in cache for a
-group of spectra.
+With shared masks the second convolution under a pool is the product of a position's fixed masks, (passes x 23), and the
+spectrum's own weighted window, (23 x 16). Passes are the long axis of every step, so that pool, ReLU and dropout run
+over contiguous memory. ReLU and dropout together are a clamp between 0 and either infinity (kept) or 0 (dropped);
+1 / (1 - rate) is folded into the next layer's weights. The loop over positions is outermost: a chunk's masks and
+weights stay in cache while a group of spectra passes by.
 
-No product ever holds two spectra, so a spectrum's bits cannot depend on its neighbours, on their number or order, or on
-the number of threads.
+Every product has a fixed shape and holds one spectrum, so that a spectrum's bits cannot depend on its neighbours, on
+their number or order, or on the number of threads.
 """
 
-# Shape legend: S passes and, as one column more, the dropout-off network (T = S + 1); G spectra of a group; otherwise as in
-# ``engine_layout``.
+# Shape legend: S passes, T the same and the dropout-off network as one column more, G spectra of a group; otherwise as
+# in ``engine_layout``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from live_spec.labels import N_LABELS
-from live_spec.nets.engine_layout import POOL, WINDOW, Layout, Prefix
+from live_spec.nets.engine_layout import WINDOW, Layout, Prefix
+from live_spec.nets.layers import POOL
 
 CHUNK = 64  # pooled positions; their masks, weights and results fill about 1.5 MB, a core's cache
 GROUP = 8  # spectra per group, enough to hide reading masks and weights from memory
@@ -74,7 +75,7 @@ class SharedMaskPasses:
             spread_KOK[k, :, k] = layout.window_KO[k] * (scale if k < layout.n_window - 1 else 1.0)
         self.spread = spread_KOK.flatten(1)
         dense1_HF = (layout.dense1_FH * scale).t()
-        self.dense1 = [c.contiguous() for c in dense1_HF.split(CHUNK * layout.filters, dim=1)]
+        self.dense1 = [c.contiguous() for c in torch.split(dense1_HF, CHUNK * layout.filters, dim=1)]
         self.bias1_H1 = layout.bias1_H[:, None]
         self.dense2_HH = (layout.dense2_HH * scale).t().contiguous()
         self.bias2_H1 = layout.bias2_H[:, None].contiguous()
@@ -93,7 +94,7 @@ class SharedMaskPasses:
         self.head_bias_L1 = layout.head_bias_L[:, None].contiguous()
 
     def _keeps(self, keeps_SH: Sequence[NDArray[np.bool_]]) -> Tensor:
-        """Masks as numbers, passes last; the last column keeps the expected share of every unit: dropout is off there."""
+        """Masks as numbers, passes last; the last column keeps the expected share of a unit: dropout is off there."""
         keeps = torch.as_tensor(np.stack(keeps_SH)).float().transpose(1, 2)
         return torch.cat([keeps, torch.full_like(keeps[:, :, :1], 1.0 - self.rate)], 2).contiguous()
 
@@ -109,30 +110,29 @@ class SharedMaskPasses:
         keep_SCA[:, 3 : 3 + layout.n_pixels] = keep_SAC.transpose(0, 2, 1)[:, : keep_SCA.shape[1] - 3]
         flat = torch.as_tensor(keep_SCA).flatten(1)
         n_units = WINDOW * layout.channels
-        windows_SJK = flat.as_strided(
-            (n_s, layout.n_pooled, n_units), (flat.shape[1], POOL * layout.channels, 1)
-        )
+        windows_SJK = flat.as_strided((n_s, layout.n_pooled, n_units), (flat.shape[1], POOL * layout.channels, 1))
         keep_JKT = torch.ones(layout.n_pooled, layout.n_window, self.n_columns)
         keep_JKT[:, :-1, :-1] = windows_SJK.permute(1, 2, 0)
         keep_JKT[:, :-1, -1] = 1.0 - self.rate
         return keep_JKT
 
-    def run(self, prefixes: Sequence[Prefix], space: Workspace) -> tuple[list[NDArray[np.float32]], list[Tensor]]:
+    def run(self, prefix: Prefix, space: Workspace) -> tuple[list[NDArray[np.float32]], Tensor]:
         """Every pass of the spectra of a group, at most as many as the workspace holds.
 
         Returns:
-            Per spectrum: values and log-variances of all passes in standardised labels, shape (2 L, S); and the first dense
-            layer of the dropout-off network before its ReLU, shape (H,).
+            Per spectrum: values and log-variances of all passes in standardised labels, shape (2 L, S); and the first
+            dense layer of the dropout-off network before its ReLU, shape (G, H).
         """
-        hidden = space.hidden_GHT[: len(prefixes)]
-        self._convolve(prefixes, space, hidden)
-        outputs, off = [], []
-        for prefix, hidden_HT in zip(prefixes, hidden, strict=True):
-            off.append(hidden_HT[:, -1] * (1.0 - self.rate) + self.layout.bias1_H)
-            outputs.append(self._tail(prefix, hidden_HT, space)[:, :-1].numpy())
-        return outputs, off
+        hidden_GHT = space.hidden_GHT[: len(prefix)]
+        self._convolve(prefix.window_GJK, space, hidden_GHT)
+        hidden_off_GH = hidden_GHT[:, :, -1] * (1.0 - self.rate) + self.layout.bias1_H
+        outputs = [
+            self._tail([first_GEH[g] for first_GEH in prefix.first_GEH], hidden_HT, space)[:, :-1].numpy()
+            for g, hidden_HT in enumerate(hidden_GHT)
+        ]
+        return outputs, hidden_off_GH
 
-    def _convolve(self, prefixes: Sequence[Prefix], space: Workspace, hidden_GHT: Tensor) -> None:
+    def _convolve(self, window_GJK: Tensor, space: Workspace, hidden_GHT: Tensor) -> None:
         """Second convolution, pool, dropout and first dense layer (without bias), position by position."""
         n_k, n_o, b, n_t = self.layout.n_window, POOL * self.layout.filters, self.layout.filters, self.n_columns
         zero = torch.zeros(1)
@@ -144,18 +144,18 @@ class SharedMaskPasses:
             weighted_JOK, outputs_JOT = weighted.view(n_j, n_o, n_k), outputs.view(n_j, n_o, n_t)
             pooled_JBT = pooled.view(n_j, b, n_t)
             keep, limit = self.keep_JKT[here], self.limit_FT[first * b : here.stop * b]
-            for prefix, hidden_HT in zip(prefixes, hidden_GHT, strict=True):
-                torch.mm(prefix.window_JK[here], self.spread, out=weighted)
+            for window_JK, hidden_HT in zip(window_GJK, hidden_GHT, strict=True):
+                torch.mm(window_JK[here], self.spread, out=weighted)
                 torch.bmm(weighted_JOK, keep, out=outputs_JOT)
                 torch.amax(outputs, 1, out=pooled_JBT)
                 torch.clamp(pooled, zero, limit, out=pooled)
                 torch.addmm(hidden_HT, dense1, pooled, out=hidden_HT)
 
-    def _tail(self, prefix: Prefix, hidden_HT: Tensor, space: Workspace) -> Tensor:
+    def _tail(self, first_EH: Sequence[Tensor], hidden_HT: Tensor, space: Workspace) -> Tensor:
         """Everything after the first dense layer, shape (2 L, T)."""
         zero = torch.zeros(1)
         units_UT, first = space.units_UT, 0
-        for step, units_EH in zip(self.steps, prefix.first_EH, strict=True):
+        for step, units_EH in zip(self.steps, first_EH, strict=True):
             own = units_UT[first : first + step.limit_EHT.shape[0] * step.limit_EHT.shape[1]].view(step.limit_EHT.shape)
             torch.baddbmm(step.bias_EH1, step.kernel_EHH * units_EH[:, None], step.keep_EHT, out=own)
             torch.clamp(own, zero, step.limit_EHT, out=own)

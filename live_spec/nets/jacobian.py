@@ -15,8 +15,10 @@ typical pixel, see :func:`pixel_variance`. What is wrong with the value because 
 noise and does not average out: that is for the guard.
 """
 
-# Shape legend: as in ``engine_layout``; F fibres, R numbers all labels share, T taps of the pool.
+# Shape legend: as in ``engine_layout``; F fibres, R numbers all labels share.
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -24,7 +26,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from live_spec.labels import INDEX
-from live_spec.nets.engine_layout import POOL, REACH, Layout, Prefix
+from live_spec.nets.engine_layout import REACH, Elements, Layout, Prefix, each_product
+from live_spec.nets.layers import POOL
 
 MASKED_ERROR = 2.0
 """Error of a pixel without information, in errors of the typical pixel. For a small masked share f this makes
@@ -35,10 +38,10 @@ proportional to 1 / sqrt(information) when exposures are added."""
 def pixel_variance(ivar_FC: NDArray[np.floating]) -> NDArray[np.float64]:
     """Noise variance per pixel of normalised flux, with something honest where there is no information.
 
-    The typical error is the median over *all* pixels, those without information counting as infinitely noisy. Hence, for a
-    given derivative, more ivar anywhere never raises photon sigma, and masking a pixel never lowers it, unless that pixel was more than
-    twice as noisy as the typical one: then leaving it out does remove noise. Where half of the pixels or more hold no
-    information the variance is infinite everywhere: such a spectrum has no finite photon sigma.
+    The typical error is the median over *all* pixels, those without information counting as infinitely noisy. Hence,
+    for a given derivative, more ivar anywhere never raises photon sigma, and masking a pixel never lowers it, unless
+    that pixel was more than twice as noisy as the typical one: then leaving it out does remove noise. Where half of
+    the pixels or more hold no information the variance is infinite everywhere: such a spectrum has no photon sigma.
     """
     ivar_FC = np.asarray(ivar_FC, dtype=np.float64)
     good_FC = (ivar_FC > 0) & np.isfinite(ivar_FC)
@@ -54,58 +57,73 @@ class Sensitivity:
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
-        self.dense1_HF = layout.dense1_FH.t().contiguous()
+        self.kernel_OK = layout.window_KO.t().contiguous()
+        self.reach_KX = torch.zeros(layout.n_window, -(-REACH // POOL) * POOL)
+        self.reach_KX[:-1, :REACH] = layout.reach_XK[:, :-1].t()
 
-    def derivative(self, x_C: Tensor, prefix: Prefix | None = None, hidden_H: Tensor | None = None) -> Tensor:
-        """d(standardised label) / d(normalised flux), shape (L, C).
+    def derivatives(self, prefix: Prefix, hidden_GH: Tensor | None = None) -> Iterator[Tensor]:
+        """d(standardised label) / d(normalised flux), shape (L, C), spectrum after spectrum.
 
         Args:
-            x_C: One network input, shape (C,).
-            prefix: ``layout.prefix(x_C)``, where it is known already.
-            hidden_H: The first dense layer before its ReLU, where it is known already.
+            prefix: What :meth:`Layout.prefix` makes of the network inputs.
+            hidden_GH: The first dense layer before its ReLU, where it is known already.
         """
         layout = self.layout
-        prefix = prefix or layout.prefix(x_C)
-        outputs = (prefix.window_JK @ layout.window_KO).view(-1, POOL, layout.filters)
-        pooled_JB, tap_JB = outputs.max(1)
-        features_F = pooled_JB.relu().flatten()
-        if hidden_H is None:
-            hidden_H = features_F @ layout.dense1_FH + layout.bias1_H
-        last_H = hidden_H.relu() @ layout.dense2_HH + layout.bias2_H
+        outputs_GJO = torch.stack([window_JK @ layout.window_KO for window_JK in prefix.window_GJK])
+        pooled_GJB, tap_GJB = outputs_GJO.view(*outputs_GJO.shape[:2], POOL, layout.filters).max(2)
+        if hidden_GH is None:
+            hidden_GH = torch.stack([f.relu().flatten() @ layout.dense1_FH for f in pooled_GJB]) + layout.bias1_H
+        back_GRH = torch.stack([self._back_to_first_dense(hidden_H) for hidden_H in hidden_GH])
+        back_GRF = each_product(back_GRH, layout.dense1_FH)
+        own = [self._back_to_windows(*group) for group in zip(layout.elements, prefix.first_GEH, strict=True)]
+        for g, (pooled_JB, tap_JB, back_RF) in enumerate(zip(pooled_GJB, tap_GJB, back_GRF, strict=True)):
+            back_RF.mul_(pooled_JB.flatten() > 0)
+            derivative_LC = torch.zeros(len(layout.shares_LR), layout.n_pixels + 1)
+            shared_RC = self._through_convolutions(back_RF, tap_JB, prefix.window_GJK[g])
+            torch.mm(layout.shares_LR, shared_RC, out=derivative_LC[:, :-1])
+            for group, own_GEW in zip(layout.elements, own, strict=True):
+                for name, pixels_W, own_W in zip(group.names, group.pixels_EW, own_GEW[g], strict=True):
+                    derivative_LC[INDEX[name]].index_add_(0, pixels_W, own_W)
+            yield derivative_LC[:, :-1]
 
-        back_RH = (layout.shared_RH * (last_H > 0)) @ layout.dense2_HH.t() * (hidden_H > 0)
-        back_RF = (back_RH @ self.dense1_HF).mul_(features_F > 0)
-        shared_RC = self._through_convolutions(back_RF, tap_JB, prefix.window_JK)
-        derivative_LC = torch.zeros(len(layout.shares_LR), layout.n_pixels + 1)
-        torch.mm(layout.shares_LR, shared_RC, out=derivative_LC[:, :-1])
-        for group, first_EH in zip(layout.elements, prefix.first_EH, strict=True):
-            second_EH = torch.baddbmm(group.bias2_EH[:, None], first_EH[:, None], group.kernel2_EHH)[:, 0]
-            back_EH1 = group.kernel2_EHH @ (group.value_EH * (second_EH > 0))[:, :, None]
-            own_EW = (group.kernel1_EWH @ (back_EH1 * (first_EH > 0)[:, :, None]))[:, :, 0]
-            for name, pixels_W, own_W in zip(group.names, group.pixels_EW, own_EW, strict=True):
-                derivative_LC[INDEX[name]].index_add_(0, pixels_W, own_W)
-        return derivative_LC[:, :-1]
+    def _back_to_first_dense(self, hidden_H: Tensor) -> Tensor:
+        """From the shared numbers to the first dense layer before its ReLU, shape (R, H)."""
+        layout = self.layout
+        last_H = hidden_H.relu() @ layout.dense2_HH + layout.bias2_H
+        return ((layout.shared_RH * (last_H > 0)) @ layout.dense2_HH.t()) * (hidden_H > 0)
+
+    @staticmethod
+    def _back_to_windows(group: Elements, first_GEH: Tensor) -> Tensor:
+        """From the elements' values to their windows, through their own networks, shape (G, E, W)."""
+        second_GEH = torch.stack([first_EH[:, None] @ group.kernel2_EHH for first_EH in first_GEH])[:, :, 0]
+        value_GEH = group.value_EH * (second_GEH + group.bias2_EH > 0)
+        back_GEH1 = torch.stack([group.kernel2_EHH @ value_EH[..., None] for value_EH in value_GEH])
+        back_EG1H = (back_GEH1[..., 0] * (first_GEH > 0)).transpose(0, 1)[:, :, None]
+        own_EG1W = [each_product(back, kernel) for back, kernel in zip(back_EG1H, group.kernel1_EWH, strict=True)]
+        return torch.cat(own_EG1W, 1)
 
     def _through_convolutions(self, back_RF: Tensor, tap_JB: Tensor, window_JK: Tensor) -> Tensor:
+        """From derivatives with respect to the pooled features to those with respect to the pixels, shape (R, C)."""
         layout, n_r = self.layout, len(back_RF)
         n_j, b = tap_JB.shape
-        chosen_JTB = torch.arange(POOL)[:, None] == tap_JB[:, None]
-        outputs_RJO = (back_RF.view(n_r, n_j, 1, b) * chosen_JTB).view(n_r * n_j, POOL * b)
-        window_RJK = (outputs_RJO @ layout.window_KO.t()).view(n_r, n_j, -1) * (window_JK > 0)
-        # Sum what overlapping positions say of a pixel: pieces of one pool width, each shifted by its own place.
-        n_pieces = -(-REACH // POOL)
-        reach_XK = torch.zeros(n_pieces * POOL, window_RJK.shape[2])
-        reach_XK[:REACH, :-1] = layout.reach_XK[:, :-1]
-        reach_RJX = window_RJK @ reach_XK.t()
-        padded = torch.zeros(n_r, n_j + n_pieces - 1, POOL)
+        # Each feature saw the window through the tap that won the pool, and the window the pixels through a ReLU.
+        feature_JBK = self.kernel_OK.index_select(0, (tap_JB * b + torch.arange(b)).flatten()).view(n_j, b, -1)
+        feature_JBK *= (window_JK > 0).float()[:, None]
+        feature_JBX = (feature_JBK.flatten(0, 1) @ self.reach_KX).view(n_j, b, -1)
+        reach_JRX = torch.bmm(back_RF.view(n_r, n_j, b).transpose(0, 1), feature_JBX)
+        # A pixel sums what overlapping positions say of it: pieces of one pool width, each shifted by its own place.
+        n_pieces = self.reach_KX.shape[1] // POOL
+        line_JRX = torch.zeros(n_j + n_pieces, n_r, POOL)
         for piece in range(n_pieces):
-            padded[:, piece : piece + n_j] += reach_RJX[:, :, piece * POOL : (piece + 1) * POOL]
-        line_RC = padded.view(n_r, -1)[:, layout.pad_left :]
-        out = line_RC.new_zeros(n_r, layout.n_pixels)
-        n = min(layout.n_pixels, line_RC.shape[1])
-        out[:, :n] = line_RC[:, :n]
-        return out
+            line_JRX[piece : piece + n_j] += reach_JRX[:, :, piece * POOL : (piece + 1) * POOL]
+        return line_JRX.transpose(0, 1).reshape(n_r, -1)[:, layout.pad_left : layout.pad_left + layout.n_pixels]
 
-    def photon_variance(self, derivative_LC: Tensor, variance_C: Tensor) -> Tensor:
-        """Variance of each standardised label, shape (L,)."""
-        return (derivative_LC * derivative_LC) @ variance_C
+
+def photon_sigma(derivative_LC: Tensor, variance_C: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Photon sigma of each standardised label, shape (L,); NaN where the variance of the pixels is not finite."""
+    scale = variance_C.min()
+    if not np.isfinite(scale):
+        return np.full(len(derivative_LC), np.nan)
+    relative_C = torch.as_tensor((variance_C / scale).astype(np.float32))
+    variance_L = (derivative_LC * derivative_LC).mv(relative_C).double()
+    return np.asarray((scale * variance_L).sqrt().numpy())

@@ -1,7 +1,8 @@
-"""Dropout masks drawn by counter: a bit depends on the seed, the layer's name, the pass and the unit, and on nothing else.
+"""Dropout masks drawn by counter: a bit depends on the seed, the layer's name, the pass and the unit, on nothing else.
 
 One set of masks serves every spectrum. Each spectrum still sees ``n_passes`` independent networks, but a label's sigma
-moves only because its data moved, and neither batching, order, device nor the number of passes asked for can change a pass.
+moves only because its data moved, and neither batching, order, device nor the number of passes asked for can change a
+pass.
 """
 
 # Shape legend: S dropout passes; a layer's own axes follow.
@@ -43,7 +44,9 @@ def keep_masks(
         n_units = int(np.prod(shape))
         masks[layer] = np.empty((n_passes, *shape), dtype=np.bool_)
         for s in range(n_passes):
-            words = np.random.Philox(key=key, counter=np.array([0, 0, 0, s], dtype=np.uint64)).random_raw((n_units + 1) // 2)
+            words = np.random.Philox(key=key, counter=np.array([0, 0, 0, s], dtype=np.uint64)).random_raw(
+                (n_units + 1) // 2
+            )
             draws = words.astype("<u8", copy=False).view("<u4")[:n_units]
             masks[layer][s] = (draws >= threshold).reshape(shape)
     return masks

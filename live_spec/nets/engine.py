@@ -1,0 +1,207 @@
+"""The one inference path: rest-frame spectra in, label posteriors out, for the daemon, the replay and the archive.
+
+Continuum, dropout passes with the bundle's masks, photon term, calibration, domain guard. On the CPU a spectrum's
+posterior has the same bits whatever spectra are beside it, in whatever order and number, on however many threads (on
+one machine, with one set of libraries); :mod:`live_spec.nets.engine_passes` tells how.
+"""
+
+# Shape legend: F fibres, G of a group, P pixels of the apStar grid (8575), C cut to the detectors (7514), L labels,
+# S passes.
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from live_spec.events import LabelPosterior
+from live_spec.labels import N_LABELS
+from live_spec.nets.bundle import Bundle
+from live_spec.nets.engine_layout import Layout
+from live_spec.nets.engine_passes import GROUP, SharedMaskPasses, Workspace
+from live_spec.nets.engine_plain import PlainPasses
+from live_spec.nets.jacobian import Sensitivity, photon_sigma, pixel_variance
+from live_spec.nets.masks import keep_masks
+from live_spec.nets.posterior import summarise_passes
+from live_spec.spectra.continuum import check_pair, network_input, normalise
+from live_spec.spectra.grid import APSTAR
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+
+NO_PIXELS = "no usable pixels"
+HALF_MISSING = "fewer than half of the pixels hold information: no photon sigma"
+NO_GUARD = "the model bundle has no domain guard"
+
+
+def snr_per_pixel(flux_FP: ArrayLike, ivar_FP: ArrayLike) -> Float64:
+    """Median S/N of the detector pixels that hold information, shape (F,); NaN where there are none."""
+    flux_FP, ivar_FP = check_pair(flux_FP, ivar_FP, APSTAR)
+    flux_FC, ivar_FC = flux_FP[:, APSTAR.cut].astype(np.float64), ivar_FP[:, APSTAR.cut].astype(np.float64)
+    good_FC = (ivar_FC > 0) & np.isfinite(ivar_FC) & np.isfinite(flux_FC)
+    snr_FC = np.where(good_FC, flux_FC, 0.0) * np.sqrt(np.where(good_FC, ivar_FC, 0.0))
+    return np.array([np.median(snr[good]) if good.any() else np.nan for snr, good in zip(snr_FC, good_FC, strict=True)])
+
+
+@dataclass
+class _Rows:
+    """The answer while it is being filled in; every row is written by one thread, once."""
+
+    table: NDArray[np.float64]
+    """Value, epistemic, aleatoric, photon and total, shape (5, F, L)."""
+    trusted_F: NDArray[np.bool_]
+    why_F: list[str]
+
+    @classmethod
+    def empty(cls, n_fibres: int) -> _Rows:
+        return cls(np.full((5, n_fibres, N_LABELS), np.nan), np.zeros(n_fibres, np.bool_), [NO_PIXELS] * n_fibres)
+
+
+class Engine:
+    """Predicts labels with a bundle.
+
+    The number of passes sets how well sigma is known, to a relative 1 / sqrt(2 (N - 1)): 7 % for the usual 100.
+    Pass k is the same network whatever their number.
+
+    Torch's own threads are set to one for the whole process, since products must not be split in ways that depend on
+    the machine's load; spectra are spread over this object's threads instead.
+
+    Args:
+        bundle: Network, normalisation, masks, calibration and guard.
+        passes: Dropout passes; by default the number the bundle was calibrated with.
+        threads: CPU threads; by default all cores. Does not change any bit of a result.
+        device: ``"cpu"`` or ``"cuda"``. On a GPU results agree with the CPU's to rounding, not to the bit.
+    Raises:
+        ValueError: For fewer than 2 passes, fewer than 1 thread, or a device that is not there.
+    """
+
+    def __init__(
+        self, bundle: Bundle, passes: int | None = None, threads: int | None = None, device: str = "cpu"
+    ) -> None:
+        self.bundle = bundle
+        self.passes = bundle.card.masks.passes if passes is None else passes
+        self.threads = (os.cpu_count() or 1) if threads is None else threads
+        if self.passes < 2:
+            raise ValueError(f"the engine needs at least 2 dropout passes, got {self.passes}")
+        if self.threads < 1:
+            raise ValueError(f"the engine needs at least 1 thread, got {self.threads}")
+        if device not in ("cpu", "cuda"):
+            raise ValueError(f"the engine runs on 'cpu' or 'cuda', not {device!r}")
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ValueError("the engine was asked to run on 'cuda', but torch finds no GPU")
+        self.device = device
+        network = bundle.network()
+        keep = keep_masks(bundle.card.masks.seed, network.dropout_layers(), self.passes, network.dropout)
+        self._predict_group: Callable[[Float32, Float32], tuple[Float64, Float64]]
+        if device == "cuda":
+            self._plain = PlainPasses(network, keep, device)
+            self._predict_group, self._group, workers = self._on_plain, self._plain.block, 1
+        else:
+            layout = Layout(network)
+            self._shared = SharedMaskPasses(layout, keep, network.dropout)
+            self._sensitivity = Sensitivity(layout)
+            self._predict_group, self._group, workers = self._on_shared, GROUP, self.threads
+        self._space = threading.local()
+        torch.set_num_threads(1)
+        self._pool = ThreadPoolExecutor(workers, "inference", initializer=torch.set_num_threads, initargs=(1,))
+
+    @property
+    def identity(self) -> str:
+        """What decides the bits of an answer besides the spectra: for provenance."""
+        kernel = "shared-masks-f32" if self.device == "cpu" else "plain-cuda-f32"
+        return f"{self.bundle.card.name}@{self.bundle.id} {self.passes} passes {kernel}"
+
+    def warm_up(self) -> None:
+        """Make buffers and touch all weights, so that the first spectra do not wait for it."""
+        n = self._group * self.threads if self.device == "cpu" else 1
+        flux_FP = np.tile(1.0 + 0.1 * np.sin(np.arange(APSTAR.n_pixels) / 20.0), (n, 1))
+        self.predict(flux_FP, np.full_like(flux_FP, 1e4))
+
+    def predict(self, flux_FP: ArrayLike, ivar_FP: ArrayLike) -> LabelPosterior:
+        """Labels of rest-frame spectra on the apStar grid.
+
+        Args:
+            flux_FP: Flux in any positive unit, shape (F, 8575); values where ``ivar`` is 0 are not used.
+            ivar_FP: Inverse variance of the flux; 0, negative or not finite means no information.
+        Returns:
+            A row per spectrum; NaN and not trusted where a spectrum has no usable pixel.
+        Raises:
+            SpectrumShapeError: When the arrays are not both of shape (F, 8575).
+        """
+        flux_FP, ivar_FP = check_pair(flux_FP, ivar_FP, APSTAR)
+        n = len(flux_FP)
+        rows = _Rows.empty(n)
+        size = max(1, min(self._group, -(-n // self.threads)))
+        groups = [slice(first, first + size) for first in range(0, n, size)]
+        for _ in self._pool.map(lambda here: self._fill(rows, flux_FP[here], ivar_FP[here], here.start), groups):
+            pass
+        value, epistemic, aleatoric, photon, total = rows.table
+        return LabelPosterior(
+            value, epistemic, aleatoric, photon, total, rows.trusted_F, tuple(rows.why_F), self.passes
+        )
+
+    def _fill(self, rows: _Rows, flux_GP: NDArray[np.floating], ivar_GP: NDArray[np.floating], first: int) -> None:
+        x_GC, ivar_GC = network_input(normalise(flux_GP, ivar_GP), self.bundle.mean_spectrum_C)
+        usable = np.flatnonzero((ivar_GC > 0).any(axis=1))
+        if not len(usable):
+            return
+        x_GC, ivar_GC = x_GC[usable], ivar_GC[usable]
+        snr_G = snr_per_pixel(flux_GP[usable], ivar_GP[usable])
+        with torch.inference_mode():
+            sigma, photon_GL = self._predict_group(x_GC, ivar_GC)
+        value_GL, epistemic_GL, aleatoric_GL = sigma
+        variance_GL = epistemic_GL**2 + aleatoric_GL**2
+        if not self.bundle.card.aleatoric_includes_photon:
+            variance_GL = variance_GL + photon_GL**2
+        total_GL = self.bundle.calibration.apply(np.sqrt(variance_GL), snr_G)
+        at = first + usable
+        rows.table[:, at] = value_GL, epistemic_GL, aleatoric_GL, photon_GL, total_GL
+        for i, row in enumerate(at):
+            why = self._distrust(x_GC[i : i + 1], ivar_GC[i : i + 1], value_GL[i : i + 1], total_GL[i])
+            rows.trusted_F[row], rows.why_F[row] = not why, why
+
+    def _distrust(self, x_1C: Float32, ivar_1C: Float32, value_1L: Float64, total_L: Float64) -> str:
+        """Why one spectrum is not to be trusted. One at a time: the guard's products are of no fixed shape."""
+        if self.bundle.guard is None:
+            return NO_GUARD
+        _, why = self.bundle.guard.judge(x_1C, ivar_1C, value_1L)
+        return why[0] or ("" if np.isfinite(total_L).all() else HALF_MISSING)
+
+    def _on_shared(self, x_GC: Float32, ivar_GC: Float32) -> tuple[Float64, Float64]:
+        space = getattr(self._space, "buffers", None)
+        if space is None:
+            space = self._space.buffers = Workspace(self._shared, GROUP)
+        labels = self.bundle.labels
+        prefix = self._shared.layout.prefix(torch.tensor(x_GC))
+        outputs, hidden_GH = self._shared.run(prefix, space)
+        summaries = [
+            summarise_passes(out[:N_LABELS].T, out[N_LABELS:].T, mean_L=labels.mean_L, std_L=labels.std_L)
+            for out in outputs
+        ]
+        derivatives = self._sensitivity.derivatives(prefix, hidden_GH)
+        photon = [photon_sigma(*pair) for pair in zip(derivatives, pixel_variance(ivar_GC), strict=True)]
+        return np.stack(summaries, axis=1), np.stack(photon) * labels.std_L
+
+    def _on_plain(self, x_GC: Float32, ivar_GC: Float32) -> tuple[Float64, Float64]:
+        labels = self.bundle.labels
+        value_SGL, log_var_SGL = self._plain.run(x_GC)
+        photon_GL = self._plain.photon_sigma(x_GC, pixel_variance(ivar_GC))
+        summary = summarise_passes(value_SGL, log_var_SGL, mean_L=labels.mean_L, std_L=labels.std_L)
+        return np.stack(summary), photon_GL * labels.std_L
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
