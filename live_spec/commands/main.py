@@ -30,8 +30,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 EXIT_CODES = {
     "live_spec.config.ConfigError": 3,
-    "live_spec.archive.reading.UnreadableFile": 5,
+    "live_spec.archive.spectrum.UnreadableFile": 5,
     "live_spec.nets.bundle.BundleError": 6,
+    "live_specd.journal.JournalInUse": 1,
 }
 """Users' mistakes by the full name of the exception, so that naming them imports nothing."""
 

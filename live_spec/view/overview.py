@@ -7,7 +7,8 @@ from datetime import datetime
 
 from rich.text import Text
 
-from live_spec.snapshot import FibreRow, Snapshot
+from live_spec.labels import LABELS
+from live_spec.snapshot import Snapshot
 from live_spec.view import panels
 from live_spec.view.format import duration
 from live_spec.view.glyphs import ASCII, UNICODE
@@ -57,18 +58,17 @@ def view(snapshot: Snapshot, ui: Ui, width: int, height: int, now: datetime, *, 
     shown = panels.by_need(snapshot.fibres)[first : first + room]
     place = f", {first + 1} to {first + len(shown)} shown" if len(shown) < len(snapshot.fibres) else ""
     title = pen.rule(f"fibres {len(snapshot.fibres)}, sorted by need{place}", "cells: sigma / goal")
-    table = [title, *panels.fibre_table(pen, shown, wide=is_wide)]
-    details = [line for row in shown for line in panels.fibre_detail(pen, row)]
-    if len(shown) == len(snapshot.fibres) and len(table) + len(details) <= room + 2:
-        table = [title, *_with_details(pen, shown, wide=is_wide)]
+    # Before the first answer there are no element rows, but the fibres know their goals.
+    labels = [element.label for element in panels.required_first(snapshot)] or [
+        label for label in LABELS if label in shown[0].ratio
+    ]
+    caption, *rows = panels.fibre_table(pen, shown, labels, wide=is_wide)
+    details = [panels.fibre_detail(pen, row, labels) for row in shown]
+    if len(shown) == len(snapshot.fibres) and len(rows) + sum(map(len, details)) <= room:
+        # A field of few fibres has room to say what was measured.
+        rows = [line for row, detail in zip(rows, details, strict=True) for line in (row, *detail)]
+    table = [title, caption, *rows]
     return _finish(pen, [*top, *middle, *table], height - len(bottom), bottom=bottom, top=first, page=room)
-
-
-def _with_details(pen: Pen, shown: list[FibreRow], *, wide: bool) -> list[Text]:
-    """A field of few fibres has room to say what was measured."""
-    caption, *rows = panels.fibre_table(pen, shown, wide=wide)
-    pairs = zip(rows, shown, strict=True)
-    return [caption, *(line for row, fibre in pairs for line in (row, *panels.fibre_detail(pen, fibre)))]
 
 
 def _top(pen: Pen, snapshot: Snapshot, stand: Standing, now: datetime, *, wide: bool) -> list[Text]:
@@ -112,7 +112,7 @@ def _one_line(pen: Pen, snapshot: Snapshot, stand: Standing) -> Text:
     said = words(snapshot, stand)
     age = f"data {duration(stand.age_s)} old" if snapshot.exposure else "no data"
     source = "" if snapshot.source == "LIVE" else snapshot.source
-    return pen.parts((0, said.verdict), (1, source), (2, age), (3, "enlarge the window"))
+    return pen.parts((0, source), (0, said.verdict), (3, said.head), (1, age), (2, "enlarge the window"))
 
 
 def _help(pen: Pen) -> list[Text]:

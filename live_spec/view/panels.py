@@ -44,7 +44,9 @@ def progress(pen: Pen, snapshot: Snapshot, stand: Standing, *, note: bool) -> Te
     age: Cell = f"data {fmt.duration(stand.age_s)} old" if snapshot.exposure else "no data yet"
     if stand.phase is Phase.OLD:
         age = (f"data {fmt.duration(stand.age_s)} old: WARNING", pen.theme.warning)
-    elif stand.withdrawn and snapshot.exposure:
+    elif stand.phase is Phase.LOST:
+        age = (f"DAEMON SILENT FOR {fmt.duration(stand.silent_s)}", pen.theme.serious)
+    elif stand.withdrawn:
         age = (f"NO DATA FOR {fmt.duration(stand.age_s)}", pen.theme.serious)
     observed = f"observed {snapshot.observed_at[:16].replace('T', ' ')}" if snapshot.observed_at else ""
     share = snapshot.exposure / snapshot.plan if snapshot.plan else None
@@ -108,10 +110,10 @@ def _choices(pen: Pen, snapshot: Snapshot) -> list[Text]:
 
 
 def elements(pen: Pen, snapshot: Snapshot, rows: int, *, history: bool = False) -> list[Text]:
-    """One line per label of the goals; required ones first."""
+    """One line per label of the goals."""
     lines = [pen.row((" el   goal median  at goal  left  p10-p90 " + ("   sigma by exposure" if history else ""),
                       pen.theme.quiet))]  # fmt: skip
-    ordered = sorted(snapshot.elements, key=lambda element: not element.required)
+    ordered = required_first(snapshot)
     if not ordered:
         lines.append(pen.row(" nothing measured yet"))
     shown = ordered if len(ordered) <= rows else ordered[: rows - 1]
@@ -131,6 +133,11 @@ def elements(pen: Pen, snapshot: Snapshot, rows: int, *, history: bool = False) 
     elif any(not element.required for element in ordered) and len(shown) < rows:
         lines.append(pen.row((f" {pen.glyphs.optional} not required by the rule", pen.theme.quiet)))
     return lines
+
+
+def required_first(snapshot: Snapshot) -> list[ElementRow]:
+    """The labels in the order in which a reader needs them."""
+    return sorted(snapshot.elements, key=lambda element: not element.required)
 
 
 def _element_state(element: ElementRow, snapshot: Snapshot) -> TargetState | None:
@@ -164,7 +171,7 @@ def states(pen: Pen, snapshot: Snapshot, *, bar: int) -> list[Text]:
 def states_line(pen: Pen, snapshot: Snapshot) -> Text:
     """The six states on one line, for a narrow window."""
     measured = sum(snapshot.states.values()) > 0
-    counts = [f"{pen.glyphs.states[s]}{snapshot.states.get(s, 0) if measured else fmt.UNKNOWN}" for s in TargetState]
+    counts = [f"{pen.glyphs.states[s]} {snapshot.states.get(s, 0) if measured else fmt.UNKNOWN}" for s in TargetState]
     return pen.row(" targets " + "  ".join(counts))
 
 
@@ -220,9 +227,11 @@ def by_need(fibres: Sequence[FibreRow]) -> list[FibreRow]:
     return sorted(fibres, key=need)
 
 
-def fibre_table(pen: Pen, shown: Sequence[FibreRow], *, wide: bool) -> list[Text]:
-    """A caption and one line per fibre; ``shown`` is already the slice that is on the screen."""
-    labels = list(shown[0].ratio) if shown else []
+def fibre_table(pen: Pen, shown: Sequence[FibreRow], labels: Sequence[str], *, wide: bool) -> list[Text]:
+    """A caption and one line per fibre; ``shown`` is already the slice that is on the screen.
+
+    Of the ``labels`` as many columns are drawn as fit.
+    """
     id_width = max([3, *(len(str(row.fibre)) for row in shown)]) + 1
     star_width = min(max([6, *(len(row.star) for row in shown)]), 24)
     program_width = min(max([7, *(len(row.program or "") for row in shown)]), 14) + 2 if wide else 0
@@ -238,22 +247,24 @@ def fibre_table(pen: Pen, shown: Sequence[FibreRow], *, wide: bool) -> list[Text
         h_mag = fmt.UNKNOWN if row.h_mag is None else f"{row.h_mag:.2f}"
         ratios = "".join(f"{fmt.ratio(row.ratio.get(label)):>{cell}}" for label in labels)
         group = f"  {fmt.fit(pen.spell(row.program or fmt.UNKNOWN), program_width - 2)}" if wide else ""
-        extra = f"{probability(row.p_goal):>9}  {row.why}" if wide else ""
         star = fmt.fit(pen.spell(row.star), star_width)
         numbers = f"{h_mag:>6}{fmt.whole(row.snr):>4}{ratios}{fmt.whole(row.left, top=99):>5}"
+        if wide:
+            room = pen.width - fixed - cell * len(labels)
+            numbers += f"{probability(row.p_goal):>9}  {pen.sentence(row.why, room - 2) if room > 10 else ''}"
         sign = (pen.glyphs.states[state], pen.theme.states[state])
-        lines.append(pen.row(" ", sign, f"{row.fibre:>{id_width}} {star}{group}{numbers}{extra}"))
+        lines.append(pen.row(" ", sign, f"{row.fibre:>{id_width}} {star}{group}{numbers}"))
     return lines
 
 
-def fibre_detail(pen: Pen, row: FibreRow) -> list[Text]:
+def fibre_detail(pen: Pen, row: FibreRow, labels: Sequence[str]) -> list[Text]:
     """Values and uncertainties of one fibre and why it is in its state, where there is room for them."""
-    known = [label for label in row.value if row.value[label] is not None]
-    values = "   ".join(
+    known = [label for label in labels if row.value.get(label) is not None]
+    values = [
         f"{symbol(label)} {fmt.signed(row.value[label], label)} ±{fmt.sigma(row.sigma.get(label), label)}"
         for label in known
-    )
-    lines = pen.paragraph("      values", values, indent=14, most=3) if values else []
+    ]
+    lines = pen.listing("      values", values, indent=14) if values else []
     return lines + (pen.paragraph("      why", row.why, indent=14, most=2) if row.why else [])
 
 

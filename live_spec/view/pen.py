@@ -74,6 +74,17 @@ class Pen:
         starts = [(fit(caption, indent), caption_style)] + [(" " * indent, "")] * (len(lines) - 1)
         return [self.row(start, line, style=style) for start, line in zip(starts, lines, strict=True)]
 
+    def listing(self, head: str, parts: Iterable[str], *, indent: int, gap: str = "   ") -> list[Text]:
+        """Captioned short parts on as many lines as they need; no part is broken."""
+        lines = [""]
+        for part in map(self.spell, parts):
+            longer = f"{lines[-1]}{gap}{part}" if lines[-1] else part
+            if cell_len(longer) <= self.width - indent - 1:
+                lines[-1] = longer
+            else:
+                lines.append(part)
+        return [self.row(fit("" if n else head, indent), line) for n, line in enumerate(lines)]
+
     def sentence(self, text: str, width: int) -> str:
         """A sentence on one line of ``width`` cells; words that do not fit are left out, with a mark."""
         return wrap(self.spell(text), width, most=1, glyphs=self.glyphs)[0]

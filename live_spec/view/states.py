@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from live_spec.events import Verdict
 from live_spec.snapshot import Snapshot
 from live_spec.view.format import duration, parse_time
 
@@ -38,6 +37,8 @@ class Standing:
     why: str = ""
     """Why there is no advice; empty when the daemon's own advice is shown."""
     do: str = ""
+    silent_s: float = 0.0
+    """Seconds since the daemon was heard."""
 
     @property
     def withdrawn(self) -> bool:
@@ -57,7 +58,8 @@ def standing(snapshot: Snapshot, now: datetime, *, silent_s: float = 0.0) -> Sta
     age_s = None if received is None else max(0.0, (now - received).total_seconds())
     if silent_s > LOST_AFTER_S:
         why = f"the daemon has not been heard for {duration(silent_s)}; its last word may be wrong now"
-        return Standing(Phase.LOST, age_s, why, "restart it with 'live-spec serve'; this screen recovers by itself")
+        do = "is 'live-spec serve' running? This screen recovers by itself"
+        return Standing(Phase.LOST, age_s, why, do, silent_s)
     if snapshot.visit is None or snapshot.exposure == 0:
         return Standing(Phase.WAITING, age_s)
     last = f"exposure {snapshot.exposure}"
@@ -67,12 +69,3 @@ def standing(snapshot: Snapshot, now: datetime, *, silent_s: float = 0.0) -> Sta
         why = f"no spectra since {last}, {duration(age_s)} ago; the limit is {duration(snapshot.stale_stop_s)}"
         return Standing(Phase.STALE, age_s, why, "check the pipeline that feeds live-spec")
     return Standing(Phase.OLD if age_s > snapshot.stale_warn_s else Phase.CURRENT, age_s)
-
-
-def has_advice(snapshot: Snapshot, stand: Standing) -> bool:
-    """True when a verdict other than NO ADVICE may stand on the screen."""
-    return (
-        stand.phase in (Phase.CURRENT, Phase.OLD)
-        and snapshot.advice is not None
-        and snapshot.advice.verdict is not Verdict.NO_ADVICE
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from math import sqrt
 
 from live_spec.events import Advice, Choice, RaiseAlarm, TargetState, Verdict
@@ -38,6 +39,7 @@ WHY = {
 }
 
 
+@cache
 def fibres(n: int) -> tuple[FibreRow, ...]:
     """A field in which the states have the shares of :data:`WEIGHTS`, spread over the fibres."""
     cycle = [state for state, weight in WEIGHTS.items() for _ in range(weight)]
@@ -185,7 +187,8 @@ def field(n: int = 300, *, advice: Advice = ADVICE, source: str = "LIVE", mode: 
         fibres=rows,
         alarms=(
             RaiseAlarm("throughput-low", "warning",
-                       "(S/N)^2 of exposure 4 is 74% of the earlier ones: forecast widened", VISIT, "2026-11-22T10:06:40Z"),
+                       "(S/N)^2 of exposure 4 is 74% of the earlier ones: forecast widened", VISIT,
+                       "2026-11-22T10:06:40Z"),
             RaiseAlarm("fibre-lost", "serious", "fibre 187 lost 81% of its flux before exposure 4", VISIT,
                        "2026-11-22T10:09:02Z"),
         ),
@@ -210,8 +213,8 @@ def waiting() -> Snapshot:
     )  # fmt: skip
     return replace(
         full, exposure=0, dither=None, observed_at=None, advice=None, states=dict.fromkeys(TargetState, 0),
-        n_counting=0, elements=(), conditions=Conditions(None, None, (), 0), fibres=unmeasured, alarms=(), log=full.log[:1],
-        received_at=None, latency_s=None, bundle=None,
+        n_counting=0, elements=(), conditions=Conditions(None, None, (), 0), fibres=unmeasured, alarms=(),
+        log=full.log[:1], received_at=None, latency_s=None, bundle=None,
     )  # fmt: skip
 
 

@@ -1,0 +1,36 @@
+"""One plain sentence per event, for pipes, logs and screen readers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from live_spec.snapshot import Snapshot
+from live_spec.view.format import clean
+from live_spec.view.states import Standing, standing
+from live_spec.view.verdict import words
+
+
+def sentences(before: Snapshot | None, after: Snapshot, now: datetime) -> list[str]:
+    """What happened between two snapshots of one daemon, in the order in which it happened."""
+    said = []
+    new_visit = before is None or before.visit != after.visit
+    if new_visit and after.visit is not None:
+        n_exposures = f", plan {after.plan} exposures" if after.plan else ""
+        said.append(f"design {after.design} loaded: {len(after.fibres)} fibres with goals{n_exposures}")
+    if after.exposure and (new_visit or before is None or before.exposure != after.exposure):
+        of_plan = f" of {after.plan}" if after.plan else ""
+        dither = f", dither {after.dither}" if after.dither else ""
+        said.append(f"exposure {after.exposure}{of_plan} received{dither}")
+    known = () if new_visit or before is None else before.alarms
+    said += [f"alarm {alarm.level}: {alarm.text}" for alarm in after.alarms if alarm not in known]
+    given = after.advice
+    if given and (before is None or before.advice is None or before.advice.id != given.id):
+        said.append(f"after exposure {given.exposure}: {advice(after, standing(after, now))}")
+    return [f"{now:%H:%M:%S}  {after.source}  {clean(text)}" for text in said]
+
+
+def advice(snapshot: Snapshot, stand: Standing) -> str:
+    """The whole advice block as one line of prose."""
+    block = words(snapshot, stand)
+    details = "; ".join(text.replace("   ", ", ") for name, text in block.lines if name != "note")
+    return f"{block.verdict}, {block.head}. {details}"
