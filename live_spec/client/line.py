@@ -163,6 +163,7 @@ class Line:
                 self._error = error
                 self._changed.notify_all()
         finally:
+            self._sub.close(0)  # its subscription may still wait for a daemon that never came
             self._context.destroy(linger=500)
 
     def _loop(self) -> None:

@@ -52,6 +52,8 @@ def decode_columns(data: bytes | memoryview, layout: Layout, *, optional: tuple[
     try:
         stream = pa.BufferReader(pa.py_buffer(data))
         first = pa.ipc.read_message(stream)
+        if first.type != "schema":  # reading a schema from any other message kills the process
+            raise BadMessage(f"body begins with an Arrow {first.type}; expected a schema")
         schema = pa.ipc.read_schema(first)
         expected = _schema({k: v for k, v in layout.items() if k not in optional or k in schema.names})
         if not schema.equals(expected, check_metadata=False):

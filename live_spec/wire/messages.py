@@ -58,7 +58,7 @@ class FibreEntry(_Model):
     """One row of a design's fibre table; what is not known is left out or null, never 0."""
 
     fibre: Annotated[int, Field(ge=0, lt=2**31)]
-    star: Name
+    star: Annotated[str, Field(max_length=128)]
     role: Literal["science", "standard", "sky", "unassigned"] = "science"
     program: Name | None = None
     h_mag: float | None = None

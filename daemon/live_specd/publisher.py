@@ -1,0 +1,85 @@
+"""The daemon's voice: a PUB of ``advice``, ``alarm`` and ``snapshot``, each a topic frame and canonical JSON.
+
+The newest advice goes out again with every snapshot, so that a subscriber who came late has it within a second; its id
+tells that it is the same one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from live_spec.core.messages import alarm_json, snapshot_json
+from live_spec.events import RaiseAlarm
+from live_spec.snapshot import Snapshot
+from live_specd import sockets
+
+BEAT_S = 1.0
+LEAST_S = 0.1
+OWN_ALARMS = 20
+
+
+class Publisher:
+    """Sends on one socket; owned by one thread.
+
+    Args:
+        socket: A bound PUB.
+        snapshot: Makes the present snapshot.
+    """
+
+    def __init__(self, socket: sockets.Socket, snapshot: Callable[[], Snapshot]) -> None:
+        self._socket, self._snapshot = socket, snapshot
+        self._last: tuple[str, bytes] | None = None
+        self._own: deque[RaiseAlarm] = deque(maxlen=OWN_ALARMS)
+        self._cached: Snapshot | None = None
+        self._seq = 0
+        self._due_s = self._sent_s = 0.0
+        self.received_ns: int | None = None
+        """When the last data arrived."""
+        self.latency_s: float | None = None
+
+    def advice(self, key: str, body: bytes, *, again: bool = False) -> None:
+        """Publish an advice, or only remember it as the newest when it went out before."""
+        self._last = (key, body)
+        if not again:
+            self._socket.send_multipart((b"advice", body))
+        self.changed()
+
+    def alarm(self, alarm: RaiseAlarm, *, own: bool = False) -> None:
+        """Publish an alarm; the daemon's own alarms are added to the snapshot, the advisor's are in it already."""
+        if own:
+            self._own.append(alarm)
+        self._socket.send_multipart((b"alarm", alarm_json(alarm)))
+        self.changed()
+
+    def changed(self) -> None:
+        """The state has changed: a new snapshot goes out, at most ten a second."""
+        self._cached, self._due_s = None, min(self._due_s, self._sent_s + LEAST_S)
+
+    def beat(self) -> None:
+        """Send a snapshot and the newest advice when the state has changed or a second is over."""
+        now_s = time.monotonic()
+        if now_s < self._due_s:
+            return
+        unchanged = self._cached is not None
+        self._sent_s, self._due_s, self._seq = now_s, now_s + BEAT_S, self._seq + 1
+        self._cached = self._cached or self._snapshot()
+        snapshot = replace(
+            self._cached,
+            seq=self._seq,
+            made_at=utc(time.time_ns()),
+            received_at=None if self.received_ns is None else utc(self.received_ns),
+            latency_s=self.latency_s,
+            alarms=(*self._cached.alarms, *self._own),
+        )
+        self._socket.send_multipart((b"snapshot", snapshot_json(snapshot)))
+        if self._last is not None and unchanged:
+            self._socket.send_multipart((b"advice", self._last[1]))
+
+
+def utc(ns: int) -> str:
+    """Nanoseconds since 1970 as ISO 8601 with Z."""
+    return datetime.fromtimestamp(ns / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,236 @@
+"""The main loop: follows the journal, asks the advisor, performs what it says.
+
+Input comes from the journal alone, in its order, whether it was written a night or a millisecond ago; answers of the
+inference worker and advice are written to it. A daemon that starts again therefore goes through the same steps with the
+answers that it finds there, arrives where it was, checks that the advice comes out the same, and goes on. While an
+answer is awaited no further input is taken: advice does not depend on how fast the network was.
+
+Clock policy: the advisor's ``now_s`` is the journal's time (UTC that never steps back within a process).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from live_spec.config import Config
+from live_spec.core.advisor import Advisor
+from live_spec.core.messages import advice_json
+from live_spec.events import (
+    Action,
+    Advice,
+    Event,
+    InputLost,
+    LabelsPredicted,
+    PredictionFailed,
+    PredictLabels,
+    RaiseAlarm,
+)
+from live_spec.wire.predictions import answer_from_bytes, answer_to_bytes, request_key
+from live_specd import sockets
+from live_specd.decisions import Decisions
+from live_specd.inference import Inference, ModelInfo
+from live_specd.ingest import Ingest
+from live_specd.journal import Damage, Journal, Kind, Record
+from live_specd.publisher import Publisher
+from live_specd.translate import Translator
+
+WAIT_S = 0.1
+"""Longest wait for anything, so that a stop request is seen."""
+DRAIN_S = 20.0
+"""How long a stopping daemon waits for an answer it has asked for."""
+
+log = logging.getLogger("live_specd")
+
+
+class Service:
+    """The daemon's state outside the advisor; owned by the main thread, which alone calls its methods.
+
+    Args:
+        config: Goals, rule, limits.
+        model: What the worker said of its bundle.
+        source: ``LIVE``, ``REPLAY`` or ``DEMO``; silence is only an alarm when ``LIVE``.
+        wall_ns: The journal's clock.
+
+    Raises:
+        ValueError: When the policy needs a label that the bundle does not give.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        model: ModelInfo,
+        *,
+        source: str,
+        journal: Journal,
+        decisions: Decisions,
+        inference: Inference,
+        output: sockets.Socket,
+        wall_ns: Callable[[], int],
+    ) -> None:
+        self._advisor = Advisor(config, unusable=model.unusable)
+        self._source, self._wall_ns = source, wall_ns
+        self._journal, self._decisions, self._inference = journal, decisions, inference
+        self._publisher = Publisher(
+            output,
+            lambda: self._advisor.snapshot(source=source, bundle_note=model.note, passes=model.passes),
+        )
+        self._reader = journal.reader()
+        self._translator = Translator()
+        self._events: deque[Event] = deque()
+        self._asked: str | None = None
+        self._record: Record | None = None
+        self._answers: dict[str, LabelsPredicted | PredictionFailed] = {}
+        self._journalled: set[str] = set()
+        self._replay_to = journal.last_number
+        self._handled: dict[str, tuple[int, int]] = {}
+        self._quiet_until_ns: dict[str, int] = {}
+
+    def handled(self, stream: str) -> tuple[int, int]:
+        """Epoch and number of the last message of a stream that was worked through; called by the ingest thread."""
+        return self._handled.get(stream, (0, 0))
+
+    # -- starting ------------------------------------------------------------------------------------------------
+
+    def recall(self, records: list[Record]) -> None:
+        """Take note of the answers and the advice that the journal holds."""
+        for record in records:
+            if record.kind is Kind.PREDICTION:
+                key, answer = answer_from_bytes(record.header, record.body)
+                self._answers[key] = answer
+            elif record.kind is Kind.ADVICE:
+                self._journalled.add(record.header.decode())
+
+    def recover(self, stop: threading.Event) -> None:
+        """Go through what the journal holds, publishing nothing; an answer that is missing is asked for again."""
+        while not stop.is_set() and self._recovering:
+            self._turn()
+
+    @property
+    def _recovering(self) -> bool:
+        return self._reader.number < self._replay_to or bool(self._events) or self._asked is not None
+
+    # -- the loop ------------------------------------------------------------------------------------------------
+
+    def run(self, ingest: Ingest, stop: threading.Event) -> int:
+        """Work until ``stop`` is set; gives the exit code of the process."""
+        try:
+            while not stop.is_set():
+                self._turn()
+                self._tell("input-bad", ingest.reports)
+                self._tell("model-mismatch", self._inference.reports)
+                self._publisher.beat()
+                if ingest.error is not None:
+                    raise ingest.error
+            self._drain()
+        except Exception:
+            log.exception("the service failed")
+            return 1
+        return 0
+
+    def _turn(self) -> None:
+        """One step: an event, an answer, a record, or nothing for :data:`WAIT_S`."""
+        if self._asked is not None:
+            if (answer := self._inference.poll(WAIT_S)) is not None:
+                self._answered(self._asked, answer)
+        elif self._events:
+            self._handle(self._events.popleft())
+        elif (item := self._reader.next()) is not None:
+            self._take(item)
+        elif not self._journal.wait(self._reader.number, WAIT_S):
+            self._idle()
+        self._settle()
+
+    def _take(self, item: Record | Damage) -> None:
+        if isinstance(item, Damage):
+            text = f"{item.length} bytes of {item.path.name} at {item.offset} are damaged: a record is lost"
+            self._events.append(InputLost(None, text))
+        elif item.kind in (Kind.MESSAGE, Kind.EVENT):
+            self._record = item
+            self._publisher.received_ns = item.at_ns if item.kind is Kind.MESSAGE else self._publisher.received_ns
+            self._events.extend(self._translator.translate(item))
+
+    def _handle(self, event: Event) -> None:
+        now_s = (self._record.at_ns if self._record else self._wall_ns()) / 1e9
+        try:
+            actions = self._advisor.handle(event, now_s=now_s)
+        except Exception as error:  # whatever a spectrum did to the advisor, the night goes on
+            log.exception("an event could not be handled")
+            lost = InputLost(getattr(event, "visit", None), f"a {type(event).__name__} could not be handled: {error!r}")
+            actions = self._advisor.handle(lost, now_s=now_s)
+        for action in actions:
+            self._perform(action)
+        self._publisher.changed()
+
+    def _perform(self, action: Action) -> None:
+        match action:
+            case PredictLabels():
+                key = request_key(action)
+                if key in self._answers:
+                    self._events.appendleft(self._answers[key])
+                else:
+                    self._inference.ask(action, key)
+                    self._asked = key
+            case Advice():
+                self._advise(action)
+            case RaiseAlarm():
+                if not self._recovering_record:
+                    self._publisher.alarm(action)
+
+    def _answered(self, key: str, answer: LabelsPredicted | PredictionFailed) -> None:
+        self._asked = None
+        self._journal.append(Kind.PREDICTION, *answer_to_bytes(answer, key))
+        self._handle(answer)
+
+    def _advise(self, advice: Advice) -> None:
+        """Decide once, write it down, then say it: what was said before stands, whatever comes out now."""
+        body = advice_json(advice)
+        known = self._decisions.get(advice.id)
+        stored = self._decisions.record(advice.id, body)
+        if advice.id not in self._journalled:
+            self._journal.append(Kind.ADVICE, advice.id.encode(), stored)
+            self._journalled.add(advice.id)
+        if known is not None and known != body:
+            self._alarm("model-mismatch", f"advice {advice.id} comes out different now; what was published stands")
+        if known is None and self._record is not None:
+            self._publisher.latency_s = (self._wall_ns() - self._record.at_ns) / 1e9
+            log.info("advice %s: %s, %s (%.2f s)", advice.id, advice.verdict, advice.cause, self._publisher.latency_s)
+        self._publisher.advice(advice.id, stored, again=known is not None)
+
+    def _settle(self) -> None:
+        """When everything that came of a message is done, say so to its source."""
+        if self._record is not None and not self._events and self._asked is None:
+            self._handled.update(self._translator.position)
+            self._record = None
+
+    @property
+    def _recovering_record(self) -> bool:
+        return self._reader.number <= self._replay_to
+
+    def _idle(self) -> None:
+        if self._source == "LIVE":
+            for action in self._advisor.tick(now_s=self._wall_ns() / 1e9):
+                self._perform(action)
+        self._inference.poll(0.0)
+
+    def _tell(self, kind: str, reports: deque[str]) -> None:
+        """Sentences of the other threads and processes become log lines and alarms, at most one of a kind a second."""
+        if reports and self._wall_ns() >= self._quiet_until_ns.get(kind, 0):
+            text, more = reports.popleft(), len(reports)
+            reports.clear()
+            self._alarm(kind, f"{text} (and {more} more)" if more else text)
+            self._quiet_until_ns[kind] = self._wall_ns() + 1_000_000_000
+
+    def _alarm(self, kind: str, text: str) -> None:
+        log.warning("%s: %s", kind, text)
+        self._publisher.alarm(RaiseAlarm(kind, "warning", text), own=True)
+
+    def _drain(self) -> None:
+        """Finish what was begun: an answer that is on its way still becomes advice."""
+        until_ns = self._wall_ns() + int(DRAIN_S * 1e9)
+        while self._asked is not None and self._wall_ns() < until_ns:
+            self._turn()
+        while self._events and self._asked is None:
+            self._turn()
