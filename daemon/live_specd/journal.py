@@ -207,7 +207,7 @@ def _encode(record: Record) -> list[bytes]:
     crc = zlib.crc32(record.body, zlib.crc32(record.header))
     sizes = (len(record.header), len(record.body))
     head = HEAD.pack(MAGIC, record.kind, 0, record.number, record.at_ns, *sizes, crc)
-    return [head + HEAD_CRC.pack(zlib.crc32(head)), record.header, record.body, bytes(-sum(sizes) % ALIGN)]
+    return [head + HEAD_CRC.pack(zlib.crc32(head)), record.header, record.body, bytes(-(HEAD_SIZE + sum(sizes)) % ALIGN)]
 
 
 def _read(fd: int, path: Path, offset: int) -> tuple[Record | Damage, int] | None:
@@ -239,7 +239,8 @@ def _record_at(fd: int, offset: int, size: int) -> Record | None:
 
 
 def _size(record: Record) -> int:
-    return HEAD_SIZE + (len(record.header) + len(record.body) + ALIGN - 1) // ALIGN * ALIGN
+    used = HEAD_SIZE + len(record.header) + len(record.body)
+    return used + -used % ALIGN
 
 
 def _write_all(fd: int, parts: list[bytes]) -> int:

@@ -63,7 +63,7 @@ class Feed:
         self._visits: dict[str, str] = {}
         self._line = Line(endpoint, stream, spool, output=output, epoch=epoch, spool_bytes=spool_bytes, block_s=block_s)
         self.endpoint = self._line.endpoint
-        self.epoch = self._line.epoch
+        self.stream, self.epoch = stream, self._line.epoch
 
     # -- what a pipeline calls -----------------------------------------------------------------------------------
 

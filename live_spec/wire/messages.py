@@ -219,7 +219,8 @@ def sentence(error: ValidationError) -> str:
     parts = []
     for problem in error.errors(include_url=False)[:3]:
         words = problem["msg"].removeprefix("Value error, ")
-        where = ".".join(str(part) for part in problem["loc"] if part not in KINDS) or "value"
+        place = problem["loc"][1:] if len(problem["loc"]) > 1 and problem["loc"][0] in KINDS else problem["loc"]
+        where = ".".join(str(part) for part in place) or "value"
         came = "" if problem["type"] in ("missing", "value_error") else f", not {shorten(repr(problem['input']))}"
         parts.append(f"{where}: {words[:1].lower()}{words[1:]}{came}")
     more = error.error_count() - len(parts)
