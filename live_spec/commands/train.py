@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from live_spec.nets.recipe import Recipe
     from live_spec.nets.training import Inputs, Progress, Schedule
 
-CALIBRATION_SPECTRA = 3000
 GUARD_SPECTRA = 2000
 NOISELESS_SNR = 2000.0
 DIRECTORY = click.Path(path_type=Path, file_okay=False)
@@ -75,6 +74,7 @@ def train(
     mean_spectrum_C = models.observed_mean(observe, NOISELESS_SNR, recipe.seed)
     noisy = fresh_inputs(models.flux_NP, observe, recipe.observing.snr, mean_spectrum_C)
     noiseless = fresh_inputs(models.flux_NP, observe, (NOISELESS_SNR, NOISELESS_SNR), mean_spectrum_C)
+    click.echo(f"{len(models)} model spectra, {len(held_out)} held out; observing them", err=True)
     if n := recipe.observing.realisations:
         noisy = stored_inputs(noisy, len(models), n, recipe.seed)
         noiseless = stored_inputs(noiseless, len(models), n, recipe.seed + 1)
@@ -92,7 +92,7 @@ def train(
 
     click.echo("calibrating on held-out spectra", err=True)
     rng = np.random.default_rng((recipe.seed, 7))
-    normal = held_out.observed(observe, recipe.calibration_snr, CALIBRATION_SPECTRA, rng)
+    normal = held_out.observed(observe, recipe.calibration_snr, recipe.calibration_spectra, rng)
     some_N = rng.permutation(len(models))[:GUARD_SPECTRA]
     guard = fit_guard(recipe.guard, noiseless(some_N, rng), models.label_NL, normal, mean_spectrum_C)
     low_L, high_L = np.nanpercentile(models.label_NL, [1, 99], axis=0)

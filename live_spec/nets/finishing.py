@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from live_spec.labels import LABELS, N_LABELS, unit
 from live_spec.nets.bundle import Bundle, BundleCard, GuardCard, LabelCard, MaskCard, NetworkCard, TrainingCard
 from live_spec.nets.calibration import Calibration
-from live_spec.nets.engine import Engine, snr_per_pixel
+from live_spec.nets.engine import Engine
 from live_spec.nets.guard import Guard, principal_components
 from live_spec.nets.inputs import Spectra
 from live_spec.nets.networks import Network
 from live_spec.nets.normalise import LabelNormaliser
 from live_spec.nets.recipe import GuardRecipe, Recipe
 from live_spec.spectra.continuum import network_input, normalise
+from live_spec.spectra.snr import snr_per_pixel
 
 Floats = NDArray[np.floating[Any]]
 RANGE_LABELS = ("teff", "logg", "fe_h")

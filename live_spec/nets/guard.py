@@ -63,7 +63,7 @@ class Guard:
         weight_C = good_C / (1.0 / np.where(good_C, ivar_C, 1.0) + self.floor**2)
         fitted_C: Floats = weight_C
         chi_C: Floats = weight_C
-        coefficient_K = np.zeros(len(p_KC))
+        coefficient_K: Floats = np.zeros(len(p_KC))
         for _ in range(2):  # the second time without the outliers of the first
             weighted_KC = p_KC * fitted_C.astype(np.float32)
             # By torch: numpy's BLAS would split so small a product over all cores, whose threads then wait.

@@ -3,7 +3,7 @@
 # Shape legend: N spectra of the set, B of a batch, P pixels of the grid, C cut pixels, L labels, R realisations.
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from live_spec.nets.training import Inputs
+from live_spec.spectra.bitmasks import BAD_BITS, has_any
 from live_spec.spectra.continuum import network_input, normalise
 from live_spec.spectra.grid import APSTAR
 
 Floats = NDArray[np.floating[Any]]
-Observe = Callable[[Floats, Floats, np.random.Generator], Sequence[NDArray[Any]]]
-"""Noise-free spectra (B, P) as seen at the S/N given for each: flux, ivar, and whatever else."""
+Observe = Callable[[Floats, Floats, np.random.Generator], tuple[Floats, Floats, NDArray[np.int32]]]
+"""Noise-free spectra (B, P) as seen at the S/N given for each: flux, ivar and pixel flags."""
 Limits = tuple[float, float]
 
 
@@ -49,7 +50,7 @@ class ModelSpectra:
     def observed(self, observe: Observe, snr: Limits, n_spectra: int, rng: np.random.Generator) -> Spectra:
         """Every star in turn, observed at an S/N of its own, until there are ``n_spectra``."""
         rows = np.arange(n_spectra) % len(self)
-        flux_NP, ivar_NP, *_ = observe(self.flux_NP[rows], draw_snr(n_spectra, snr, rng), rng)
+        flux_NP, ivar_NP, _ = observe(self.flux_NP[rows], draw_snr(n_spectra, snr, rng), rng)
         return Spectra(flux_NP, ivar_NP, self.label_NL[rows], self.star_N[rows])
 
     def observed_mean(self, observe: Observe, snr: float, seed: int, block: int = 256) -> NDArray[np.float32]:
@@ -57,7 +58,7 @@ class ModelSpectra:
         total_C, n_C = np.zeros(APSTAR.n_cut), np.zeros(APSTAR.n_cut)
         for first in range(0, len(self), block):
             flux_BP = self.flux_NP[first : first + block]
-            flux_BP, ivar_BP, *_ = observe(flux_BP, np.full(len(flux_BP), snr), np.random.default_rng((seed, first)))
+            flux_BP, ivar_BP, _ = observe(flux_BP, np.full(len(flux_BP), snr), np.random.default_rng((seed, first)))
             seen = normalise(flux_BP, ivar_BP)
             good_BC = seen.ivar_FP[:, APSTAR.cut] > 0
             total_C += np.where(good_BC, seen.flux_FP[:, APSTAR.cut], 0.0).sum(0, dtype=np.float64)
@@ -74,7 +75,10 @@ def fresh_inputs(flux_NP: Floats, observe: Observe, snr: Limits, mean_spectrum_C
     """Every spectrum is observed anew whenever it is asked for."""
 
     def inputs(indices: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.float32]:
-        flux_BP, ivar_BP, *_ = observe(flux_NP[indices], draw_snr(len(indices), snr, rng), rng)
+        flux_BP, ivar_BP, flags_BP = observe(flux_NP[indices], draw_snr(len(indices), snr, rng), rng)
+        # Whether strong sky lines are masked or only noisier is the reduction's choice: both must read the same.
+        masked_BP = (rng.random(len(indices)) < 0.5)[:, None] & has_any(flags_BP, BAD_BITS)
+        ivar_BP = np.where(masked_BP, 0.0, ivar_BP)
         return network_input(normalise(flux_BP, ivar_BP), mean_spectrum_C)[0]
 
     return inputs

@@ -1,4 +1,4 @@
-"""Standardised labels: mean 0, standard deviation 1 over the values that are present (Leung & Bovy 2018, section 3.2)."""
+"""Standardised labels: mean 0, standard deviation 1 of the values that are present (Leung & Bovy 2018, section 3.2)."""
 
 # Shape legend: N spectra, L labels.
 from __future__ import annotations

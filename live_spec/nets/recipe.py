@@ -62,6 +62,8 @@ class Recipe(Model):
     held_out: float = Field(0.1, gt=0, lt=1)
     """Share of the stars kept for calibration and guard, where no other held-out spectra are given."""
     calibration_snr: tuple[float, float] = (20.0, 300.0)
+    calibration_spectra: int = Field(3000, ge=1000)
+    """Noisy spectra of the held-out stars that calibration and guard are measured on."""
     guard: GuardRecipe = Field(default_factory=GuardRecipe)
     mask_seed: int = Field(1, ge=0)
     passes: int = Field(100, ge=2)
