@@ -162,7 +162,8 @@ def watch(ear: Ear, ui: Ui, is_over: Callable[[], bool] = lambda: False) -> Ui:
                 width, height = terminal.size()
                 screen = ear.draw(ui, width, height)
                 terminal.paint(as_lines(screen, width))
-                ui, page = replace(ui, top=screen.top), screen.page
+                if screen.page:  # not the help page: the fibres stay where they were
+                    ui, page = replace(ui, top=screen.top), screen.page
                 painted_s = time.monotonic()
                 due_s = painted_s + AGE_S
             wait_s = min(max(0.0, due_s - time.monotonic()), PAINT_S)

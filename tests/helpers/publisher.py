@@ -26,6 +26,8 @@ def publish(endpoint: str, state: str, beat_s: float = 0.2) -> None:
     snapshot = STATES[state]()
     context = zmq.Context()
     socket = sockets.publish(context, endpoint)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     received = parse_time(snapshot.received_at)
     started = datetime.now(UTC)
     data_at = None if received is None else (started - (NOW - received)).isoformat()

@@ -1,0 +1,193 @@
+"""The real monitor in a real terminal (tmux): keys, resize, ctrl-z, the daemon's death and return, and a sane terminal
+afterwards."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux, a terminal that can be driven"),
+]
+
+ROOT = Path(__file__).parents[2]
+PUBLISHER = ROOT / "tests" / "helpers" / "publisher.py"
+
+
+class Pane:
+    """A shell in a terminal of its own."""
+
+    def __init__(self, name: str) -> None:
+        self._server = name
+        self.tmux("-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", "-s", "main", "env PS1='$ ' sh")
+
+    def tmux(self, *arguments: str) -> str:
+        command = ["tmux", "-L", self._server, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+
+    def type(self, *keys: str) -> None:
+        self.tmux("send-keys", "-t", "main", *keys)
+
+    def text(self) -> str:
+        return self.tmux("capture-pane", "-p", "-t", "main")
+
+    def until(self, is_so: Callable[[str], bool], what: str, *, within_s: float = 10.0) -> float:
+        """Wait until the screen is so; gives the seconds that took."""
+        started = time.monotonic()
+        while time.monotonic() - started < within_s:
+            if is_so(self.text()):
+                return time.monotonic() - started
+            time.sleep(0.02)
+        raise AssertionError(f"{what} was not seen within {within_s} s; the screen is\n{self.text()}")
+
+    def shows(self, words: str, *, within_s: float = 10.0) -> float:
+        return self.until(lambda text: words in text, words, within_s=within_s)
+
+
+@pytest.fixture
+def endpoint() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{free.getsockname()[1]}"
+
+
+@pytest.fixture
+def pane(request: pytest.FixtureRequest) -> Iterator[Pane]:
+    pane = Pane(f"live-spec-{request.node.name[:40]}-{id(request)}")
+    yield pane
+    pane.tmux("kill-server")
+
+
+@pytest.fixture
+def publish(endpoint: str) -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(state: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen([sys.executable, str(PUBLISHER), endpoint, state], stdout=subprocess.PIPE)
+        running.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        return process
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def monitor(endpoint: str, *options: str) -> list[str]:
+    return [sys.executable, "-m", "live_spec", "monitor", "--connect", endpoint, *options]
+
+
+Publish = Callable[[str], "subprocess.Popen[bytes]"]
+
+
+def test_a_night_at_the_terminal(pane: Pane, publish: Publish, endpoint: str) -> None:
+    daemon = publish("continue")
+    pane.type(shlex.join(monitor(endpoint)), "Enter")
+    assert pane.shows("► CONTINUE") < 5.0
+
+    assert "1 to 3 shown" in pane.text()
+    pane.type("j", "j")
+    pane.shows("3 to 5 shown", within_s=1.0)
+    pane.type("G")
+    pane.shows("298 to 300 shown", within_s=1.0)
+    pane.type("?")
+    pane.shows("states of a target", within_s=1.0)
+    pane.type("q")
+    pane.shows("298 to 300 shown", within_s=1.0)
+    pane.type("u")
+    pane.shows("> CONTINUE", within_s=1.0)
+    pane.type("u")
+
+    pane.tmux("resize-window", "-t", "main", "-x", "140", "-y", "45")
+    pane.shows("P(goal)", within_s=2.0)
+    assert len(pane.text().splitlines()[0]) <= 140
+    pane.tmux("resize-window", "-t", "main", "-x", "50", "-y", "10")
+    pane.shows("enlarge the window", within_s=2.0)
+    pane.tmux("resize-window", "-t", "main", "-x", "80", "-y", "24")
+    pane.shows("► CONTINUE", within_s=2.0)
+
+    daemon.kill()
+    daemon.wait()
+    assert pane.shows("LOST", within_s=4.0) < 4.0
+    assert "► CONTINUE" not in pane.text()
+    publish("stop")
+    assert pane.shows("■ STOP", within_s=5.0) < 5.0
+
+    pane.type("C-z")
+    pane.shows("$", within_s=2.0)
+    pane.until(lambda text: "STOP" not in text, "the shell's own screen")
+    pane.type("fg", "Enter")
+    pane.shows("■ STOP", within_s=2.0)
+
+    pane.type("q")
+    pane.until(lambda text: "STOP" not in text, "the shell's own screen")
+    pane.type("echo sane", "Enter")
+    pane.until(lambda text: text.rstrip().endswith("sane\n$"), "an echo in line mode")
+
+
+def test_a_killed_monitor_leaves_a_sane_terminal(pane: Pane, publish: Publish, endpoint: str) -> None:
+    publish("continue")
+    pane.type(f"echo $$ > /dev/null; {shlex.join(monitor(endpoint))}; echo code $?", "Enter")
+    pane.shows("► CONTINUE")
+    shell = pane.tmux("display-message", "-p", "-t", "main", "#{pane_pid}").strip()
+    (child,) = subprocess.run(["pgrep", "-P", shell], capture_output=True, text=True, check=True).stdout.split()
+    subprocess.run(["kill", "-TERM", child], check=True)
+    pane.shows("code ", within_s=3.0)
+    assert "► CONTINUE" not in pane.text()
+
+
+def test_once_prints_a_whole_screen_and_exits(publish: Publish, endpoint: str) -> None:
+    publish("demo")
+    done = subprocess.run(monitor(endpoint, "--once", "--size", "80x24"), capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 24
+    assert {len(line) for line in lines} == {80}
+    assert "DEMO" in lines[0]
+    assert "trained on simulated spectra" in lines[2]
+    assert "\x1b" not in done.stdout
+
+
+def test_a_picture_needs_no_other_file(publish: Publish, endpoint: str, tmp_path: Path) -> None:
+    publish("continue")
+    picture = tmp_path / "screen.svg"
+    subprocess.run(monitor(endpoint, "--svg", str(picture), "--size", "80x24"), check=True)
+    svg = picture.read_text("utf-8")
+    assert svg.startswith("<svg")
+    assert "CONTINUE" in svg
+    assert "url(" not in svg.replace("url(#", "")
+
+
+def test_into_a_pipe_it_speaks_in_sentences(publish: Publish, endpoint: str) -> None:
+    publish("continue")
+    with subprocess.Popen(monitor(endpoint), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "design 48213 loaded: 300 fibres" in process.stdout.readline()
+        assert "exposure 4 of 6 received" in process.stdout.readline()
+        process.kill()
+
+
+def test_without_a_daemon_it_says_so_within_three_seconds_and_exits_4(endpoint: str) -> None:
+    started = time.monotonic()
+    done = subprocess.run(monitor(endpoint, "--once"), capture_output=True, text=True, check=False)
+    assert time.monotonic() - started < 5.0
+    assert done.returncode == 4
+    assert done.stderr.startswith(f"live-spec: no answer from {endpoint} after 2 s (exit 4)\n")
+    assert "Traceback" not in done.stderr
+
+
+def test_the_monitor_imports_no_network_and_no_archive() -> None:
+    code = "import sys, live_specd.monitor; print({name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for heavy in ("torch", "astropy", "matplotlib", "pyarrow", "scipy"):
+        assert f"'{heavy}'" not in done.stdout
