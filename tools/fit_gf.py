@@ -2,11 +2,11 @@
 
     python tools/fit_gf.py REFERENCE.npz
 
-``REFERENCE.npz`` holds ``mean_flux`` (continuum-normalised), ``pixel_index_8575``, ``label_means`` and ``label_stds`` of
-the stars that were averaged; it is not part of the package. The model is the average over label draws with those means.
-Free, all physical: log gf of the atomic lines that matter (ridge prior of 0.5 dex), some hundred unidentified lines taken
-as high Fe I lines, and one log gf offset per molecule (prior 0.1 dex). The width of the instrument's profile on each
-detector is a nuisance. Only gf values leave this script; the averaged spectrum does not.
+``REFERENCE.npz`` holds ``mean_flux`` (continuum-normalised), ``pixel_index_8575``, ``label_means`` and ``label_stds``
+of the stars that were averaged; it is not part of the package. The model is the average over label draws with those
+means. Free, all physical: log gf of the atomic lines that matter (ridge prior of 0.5 dex), some hundred unidentified
+lines taken as high Fe I lines, and one log gf offset per molecule (prior 0.1 dex). The width of the instrument's
+profile on each detector is a nuisance. Only gf values leave this script; the averaged spectrum does not.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Problem:
         scatter[:, INDEX["fe_h"]] = iron
         scatter[:, 1] = 0.0019 * 0.9 * scatter[:, 0] + 0.25 * rng.normal(size=n_pairs)
         self.stars = self.mean + np.concatenate([scatter, -scatter])
-        self.fwhm = {d: 14.5 for d in APSTAR.detectors}
+        self.fwhm = dict.fromkeys(APSTAR.detectors, 14.5)
 
     @staticmethod
     def normalise(flux_P: np.ndarray) -> np.ndarray:
@@ -113,7 +113,9 @@ def colours(wavelength_aa: np.ndarray) -> np.ndarray:
     return out
 
 
-def jacobian(problem: Problem, lines: LineList, active: np.ndarray, molecules: list[np.ndarray], h: float = 0.15) -> Any:
+def jacobian(
+    problem: Problem, lines: LineList, active: np.ndarray, molecules: list[np.ndarray], h: float = 0.15
+) -> Any:
     """d flux / d log gf at the mean star: a sparse column per active line, a full one per molecule."""
     star = problem.mean
 
@@ -135,9 +137,7 @@ def jacobian(problem: Problem, lines: LineList, active: np.ndarray, molecules: l
         (np.nan_to_num(np.concatenate(values)), (np.concatenate(rows), np.concatenate(columns))),
         (APSTAR.n_pixels, len(active)),
     )
-    full = [
-        problem.normalise(view(lines.log_gf_N + 0.05 * member)) - problem.normalise(base) for member in molecules
-    ]
+    full = [problem.normalise(view(lines.log_gf_N + 0.05 * member)) - problem.normalise(base) for member in molecules]
     return sparse.hstack([sparse_part, np.nan_to_num(np.array(full).T) / 0.05]).tocsr()
 
 
@@ -173,7 +173,9 @@ def main() -> None:
     with np.load(args.table, allow_pickle=False) as data:
         table = {key: data[key] for key in data.files}
     if "unidentified" in table:  # start again from the published values
-        table = {k: v[~table["unidentified"]] if v.shape == table["unidentified"].shape else v for k, v in table.items()}
+        table = {
+            k: v[~table["unidentified"]] if v.shape == table["unidentified"].shape else v for k, v in table.items()
+        }
     table["unidentified"] = np.zeros(len(table["wavelength"]), bool)
     table["gf_correction"] = np.zeros(len(table["wavelength"]), np.int16)
 
@@ -215,7 +217,8 @@ def main() -> None:
         shifts = {m: round(float(o + s), 3) for m, o, s in zip(MOLECULES, offset, step[len(active) :], strict=True)}
         print(
             f"{iteration}: {len(active)} lines free, rms {score[0]:.4f}, correlation {score[1]:.4f}, "
-            f"FWHM {list(problem.fwhm.values())}, molecules {shifts}, {time.monotonic() - started:.0f} s", flush=True,
+            f"FWHM {list(problem.fwhm.values())}, molecules {shifts}, {time.monotonic() - started:.0f} s",
+            flush=True,
         )
     score, table = best
     table["fit"] = np.array([*before, *score])
@@ -223,7 +226,7 @@ def main() -> None:
     table["fit_reference"] = np.array("mean of 33,407 APOGEE DR14 giants (Leung & Bovy 2018)")
     np.savez_compressed(args.table, **table)
     changed = table["gf_correction"][(table["gf_correction"] != 0) & ~table["unidentified"]] / 1e3
-    print(f"after: rms {score[0]:.4f}, correlation {score[1]:.4f}; median |change| {np.median(np.abs(changed)):.2f} dex, "
+    print(f"after: rms {score[0]:.4f}, correlation {score[1]:.4f}; median change {np.median(np.abs(changed)):.2f} dex, "
           f"{table['unidentified'].sum()} unidentified lines; {args.table.stat().st_size} bytes")  # fmt: skip
 
 

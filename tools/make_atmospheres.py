@@ -91,10 +91,10 @@ def main() -> None:
         coefficients = np.linalg.lstsq(terms[train], (values[train] - mean) @ components.T, rcond=None)[0]
         residual = (mean + terms @ coefficients @ components - values)[~train]
         half = len(LAYERS)
-        print(
-            f"{domain}: {coefficients.size + components.size} numbers; held-out rms of log10 m {residual[:, :half].std():.4f}, "
-            f"of ln T {residual[:, half:].std() * 2.3026:.4f} (line-forming layers {residual[:, half + 8 : -4].std() * 2.3026:.4f})"
-        )
+        in_m, in_T = residual[:, :half].std(), residual[:, half:].std() * 2.3026
+        forming = residual[:, half + 8 : -4].std() * 2.3026
+        print(f"{domain}: {coefficients.size + components.size} numbers; held-out rms of log10 m {in_m:.4f}, "
+              f"of ln T {in_T:.4f} (line-forming layers {forming:.4f})")  # fmt: skip
         table |= {
             f"{domain}_{key}": np.asarray(value, np.float64 if key in ("centre", "scale", "limits") else np.float32)
             for key, value in (("centre", centre), ("scale", scale), ("limits", limits), ("mean", mean),

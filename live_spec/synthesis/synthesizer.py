@@ -1,11 +1,13 @@
 """From 22 labels to a spectrum on the apStar grid: model atmosphere, gas, opacity, transfer, broadening.
 
 The flux comes divided by the continuum of the same model without lines, so a spectrum still has to pass through the
-project's own continuum code before a network sees it. Vectorised NumPy; local thermodynamic equilibrium, plane-parallel.
+project's own continuum code before a network sees it. Vectorised NumPy; local thermodynamic equilibrium,
+plane-parallel.
 
-Which label moves what: ``c_h`` the carbon of the molecules (CO, CN, C2), ``c_1_h`` the atomic C I lines only; ``ti_h`` Ti I
-and ``ti_2_h`` Ti II lines only; each other ``x_h`` the lines of its element and, for N, O and Si, the molecules that
-hold it. Sc, Cu, Ge and Y follow ``other_h``. Electrons follow the model atmosphere's [Fe/H] and [alpha/M].
+Which label moves what: ``c_h`` the carbon of the molecules (CO, CN, C2), ``c_1_h`` the atomic C I lines only;
+``ti_h`` Ti I and ``ti_2_h`` Ti II lines only; each other ``x_h`` the lines of its element and, for N, O and Si, the
+molecules that hold it. Sc, Cu, Ge and Y follow ``other_h``. Electrons follow the model atmosphere's [Fe/H] and
+[alpha/M].
 """
 
 # Shape legend: L labels, D depth points, X sub-pixels of the fine grid, P apStar pixels.
@@ -18,8 +20,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft
 
-from live_spec.labels import INDEX, N_LABELS
 from live_spec.labels import ELEMENTS as LABEL_SPECIES
+from live_spec.labels import INDEX, N_LABELS
 from live_spec.spectra.grid import APSTAR
 from live_spec.synthesis.atmosphere import atmosphere
 from live_spec.synthesis.constants import ELEMENTS
@@ -132,16 +134,16 @@ class Synthesizer:
         kappa_DX = self.lines.opacity(gas, abundance.species_dex, c12_c13, vmicro_kms)
         # What is broad is computed once a pixel and interpolated to the sub-pixels.
         knots = np.arange(0, N_FINE + 2 * SUB, SUB)
-        knot_aa = 10.0 ** (FINE_FIRST + FINE_STEP * knots)
-        smooth_DK = continuum(knot_aa[::50], gas)
-        smooth_DK = np.stack([np.interp(knot_aa, knot_aa[::50], row) for row in smooth_DK]).astype(np.float32)
-        hydrogen_DK = brackett(knot_aa, gas, vmicro_kms).astype(np.float32)
+        knot_aa = np.asarray(10.0 ** (FINE_FIRST + FINE_STEP * knots), np.float64)
+        coarse_aa = knot_aa[::50]
+        smooth_DK = np.stack([np.interp(knot_aa, coarse_aa, row) for row in continuum(coarse_aa, gas)])
+        broad_DK = smooth_DK + brackett(knot_aa, gas, vmicro_kms)
         flux_X = np.empty(N_FINE, np.float32)
         for start in range(0, N_FINE, _PIECE_X):
             stop = min(start + _PIECE_X, N_FINE)
             piece = slice(start // SUB, -(-stop // SUB) + 1)
             source_D = planck(gas.temperature_D, float(knot_aa[piece].mean()))
-            broad_DX = _between(smooth_DK[:, piece] + hydrogen_DK[:, piece])[:, : stop - start]
+            broad_DX = _between(broad_DK[:, piece].astype(np.float32))[:, : stop - start]
             flux = emergent_flux(gas.column_mass_D, kappa_DX[:, start:stop] + broad_DX, source_D)
             ends = emergent_flux(gas.column_mass_D, smooth_DK[:, piece][:, [0, -1]], source_D)
             flux_X[start:stop] = flux / np.linspace(ends[0], ends[1], broad_DX.shape[1] + 1)[:-1]

@@ -1,6 +1,7 @@
 """The shipped tables, read once: model atmospheres, gas data, line list, sky.
 
-Each is a plain ``.npz`` without pickled objects, made by a script in ``tools/``; every table carries a ``source`` string.
+Each is a plain ``.npz`` without pickled objects, made by a script in ``tools/``; every table carries a ``source``
+string.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ def load_table(name: str) -> dict[str, NDArray[Any]]:
     Raises:
         FileNotFoundError: There is no such table.
     """
-    with files("live_spec").joinpath(f"data/synthesis/{name}.npz").open("rb") as stream:
-        with np.load(stream, allow_pickle=False) as table:
-            arrays = {key: table[key] for key in table.files}
+    path = files("live_spec").joinpath(f"data/synthesis/{name}.npz")
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as table:
+        arrays = {key: table[key] for key in table.files}
     for array in arrays.values():
         array.flags.writeable = False
     return arrays
