@@ -32,6 +32,7 @@ from live_spec.nets.masks import keep_masks
 from live_spec.nets.posterior import summarise_passes
 from live_spec.spectra.continuum import check_pair, network_input, normalise
 from live_spec.spectra.grid import APSTAR
+from live_spec.spectra.snr import snr_per_pixel
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -39,15 +40,6 @@ Float64 = NDArray[np.float64]
 NO_PIXELS = "no usable pixels"
 HALF_MISSING = "fewer than half of the pixels hold information: no photon sigma"
 NO_GUARD = "the model bundle has no domain guard"
-
-
-def snr_per_pixel(flux_FP: ArrayLike, ivar_FP: ArrayLike) -> Float64:
-    """Median S/N of the detector pixels that hold information, shape (F,); NaN where there are none."""
-    flux_FP, ivar_FP = check_pair(flux_FP, ivar_FP, APSTAR)
-    flux_FC, ivar_FC = flux_FP[:, APSTAR.cut].astype(np.float64), ivar_FP[:, APSTAR.cut].astype(np.float64)
-    good_FC = (ivar_FC > 0) & np.isfinite(ivar_FC) & np.isfinite(flux_FC)
-    snr_FC = np.where(good_FC, flux_FC, 0.0) * np.sqrt(np.where(good_FC, ivar_FC, 0.0))
-    return np.array([np.median(snr[good]) if good.any() else np.nan for snr, good in zip(snr_FC, good_FC, strict=True)])
 
 
 @dataclass
@@ -148,12 +140,13 @@ class Engine:
         )
 
     def _fill(self, rows: _Rows, flux_GP: NDArray[np.floating], ivar_GP: NDArray[np.floating], first: int) -> None:
-        x_GC, ivar_GC = network_input(normalise(flux_GP, ivar_GP), self.bundle.mean_spectrum_C)
+        normalised = normalise(flux_GP, ivar_GP)
+        x_GC, ivar_GC = network_input(normalised, self.bundle.mean_spectrum_C)
         usable = np.flatnonzero((ivar_GC > 0).any(axis=1))
         if not len(usable):
             return
         x_GC, ivar_GC = x_GC[usable], ivar_GC[usable]
-        snr_G = snr_per_pixel(flux_GP[usable], ivar_GP[usable])
+        snr_G = snr_per_pixel(normalised.flux_FP[usable], normalised.ivar_FP[usable])
         with torch.inference_mode():
             sigma, photon_GL = self._predict_group(x_GC, ivar_GC)
         value_GL, epistemic_GL, aleatoric_GL = sigma
