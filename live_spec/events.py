@@ -204,6 +204,18 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class Finish:
+    """Forecast of the further exposures until the rule is met, as if any exposure were a stop point.
+
+    ``None`` where a quantile lies beyond what can be told.
+    """
+
+    p10: float | None
+    p50: float | None
+    p90: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Advice:
     """A verdict with its cause: everything an observer, a sequencer or an auditor needs, as plain JSON values."""
 
@@ -240,6 +252,7 @@ class Advice:
     inputs: tuple[str, ...]
     """Messages this advice rests on."""
     supersedes: str | None = None
+    finish: Finish | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -287,6 +287,7 @@ class Advisor:
             config=self._config.sha,
             inputs=asked.inputs if asked else tuple(message for message in visit.inputs if message),
             supersedes=earlier.id if earlier else None,
+            finish=decision.finish,
         )
 
     # -- what people see -----------------------------------------------------------------------------------------

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-PERSISTENCE = 0.85
+PERSISTENCE = 0.95
 """Correlation of ln(common mode) from one exposure to the next (500 s): clouds last tens of minutes."""
-INNOVATION = 0.12
+INNOVATION = 0.20
 """Prior standard deviation of the step from one exposure to the next."""
 INNOVATION_WEIGHT = 3.0
 """Number of steps the prior is worth."""
@@ -59,20 +59,24 @@ class Future:
 
     def nodes(self, n_more: int) -> tuple[Array, Array]:
         """Quadrature of the lognormal sum: values and weights, shape (G,)."""
-        mean, variance = self.moments(n_more)
-        if n_more == 0 or variance == 0.0:
-            return np.array([mean]), np.ones(1)
-        spread = np.sqrt(np.log1p(variance / mean**2))
+        spread = self.spread(n_more)
+        if spread == 0.0:
+            return np.array([self.moments(n_more)[0]]), np.ones(1)
+        mean = self.moments(n_more)[0]
         node_G, weight_G = np.polynomial.hermite_e.hermegauss(NODES)
         return np.exp(np.log(mean) - spread**2 / 2 + spread * node_G), weight_G / weight_G.sum()
 
+    def spread(self, n_more: int) -> float:
+        """Standard deviation of the log of the summed information."""
+        mean, variance = self.moments(n_more)
+        return float(np.sqrt(np.log1p(variance / mean**2))) if n_more else 0.0
+
     def quantile(self, n_more: int, z: float) -> float:
         """Summed information at ``z`` standard deviations of its log."""
-        mean, variance = self.moments(n_more)
         if n_more == 0:
             return 0.0
-        spread = float(np.sqrt(np.log1p(variance / mean**2)))
-        return float(np.exp(np.log(mean) - spread**2 / 2 + spread * z))
+        spread = self.spread(n_more)
+        return float(np.exp(np.log(self.moments(n_more)[0]) - spread**2 / 2 + spread * z))
 
 
 def future(common_E: Array, earlier_mean: float | None = None, *, flat: bool = False) -> Future:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from live_spec.core.conditions import Future, future
-from live_spec.events import LabelPosterior
+from live_spec.events import Finish, LabelPosterior
 
 Array = NDArray[np.float64]
 
@@ -127,8 +127,9 @@ class Sigmas:
     def total_FL(self) -> Array:
         return np.hypot(self.floor_FL, self.photon_FL)
 
-    def take(self, rows: NDArray[np.intp]) -> Sigmas:
-        return Sigmas(self.floor_FL[rows], self.photon_FL[rows], self.own_error_FL[rows])
+    def take(self, rows: NDArray[np.intp], labels: NDArray[np.intp]) -> Sigmas:
+        at = np.ix_(rows, labels)
+        return Sigmas(self.floor_FL[at], self.photon_FL[at], self.own_error_FL[at])
 
 
 def sigmas(posterior: LabelPosterior) -> Sigmas:
@@ -178,6 +179,46 @@ def quorum(sigma: Sigmas, rate: Rates, goal_FL: Array, n_more: int) -> Array:
         ]
     )
     return quorum_distribution(p_GF, np.outer(weight_G, chance_G / chance_G.sum()).ravel())
+
+
+def finish(sigma: Sigmas, rate: Rates, goal_FL: Array, share: float) -> Finish:
+    """Further exposures until ``share`` of the targets are at goal.
+
+    The light that is needed comes from the expected share, its uncertainty from the common error of the calibration;
+    the time it takes from the distribution of the exposures to come.
+    """
+
+    def needed(offset: float) -> float:
+        """Light, in mean exposures, at which the expected share is reached; inf beyond the horizon."""
+
+        def reached(units: float) -> bool:
+            total_FL = projected_total(sigma, rate, units)
+            return bool(p_at_goal(total_FL, sigma.own_error_FL, goal_FL, offset).mean() >= share)
+
+        low, high = 0.0, float(HORIZON)
+        if reached(low):
+            return 0.0
+        if not reached(high):
+            return np.inf
+        while high - low > 0.01 * high + 0.01:
+            middle = (low + high) / 2
+            low, high = (low, middle) if reached(middle) else (middle, high)
+        return high
+
+    units = needed(0.0)
+    wider = needed(CALIBRATION_ERROR)
+    steps = np.arange(HORIZON + 1)
+
+    def exposures(z: float) -> float | None:
+        # Light and calibration are independent: their spreads add in quadrature, in ln of the light needed.
+        late = np.log(wider / units) if 0 < units < np.inf and np.isfinite(wider) else 0.0
+        light_N = np.array([rate.future.quantile(int(n), 0.0) for n in steps])
+        spread_N = np.array([rate.future.spread(int(n)) for n in steps])
+        reach_N = light_N * np.exp(-z * np.hypot(spread_N, late))
+        n = float(np.interp(units, np.maximum.accumulate(reach_N), steps, right=np.inf))
+        return n if np.isfinite(n) else None
+
+    return Finish(exposures(-1.2816), exposures(0.0), exposures(1.2816))
 
 
 def exposures_left(sigma: Sigmas, rate: Rates, goal_FL: Array, confidence: float) -> Array:

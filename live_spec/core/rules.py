@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from live_spec.config import Rule
-from live_spec.core.forecast import Rates, Sigmas, quantile, quorum
+from live_spec.core.forecast import Rates, Sigmas, finish, quantile, quorum
 from live_spec.core.progress import Progress
-from live_spec.events import Choice, Verdict
+from live_spec.events import Choice, Finish, Verdict
 
 Array = NDArray[np.float64]
 
@@ -39,6 +39,7 @@ class Decision:
     choices: tuple[Choice, ...]
     reason: str
     """The rule's part of the cause."""
+    finish: Finish | None = None
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,13 @@ def abundance_fraction(rule: Rule, situation: Situation) -> Decision:
     now = situation.progress
     n_counting = int(situation.counting_F.sum())
     have = situation.share_done
-    choices = _abundance_choices(rule, situation)
+    choices, end = _abundance_forecast(rule, situation)
     legal_now = now.is_legal(now.exposure) and now.exposure >= rule.min_exposures
 
     def decision(verdict: Verdict, advised: Choice | None, stop_after: int | None, reason: str) -> Decision:
         marked = tuple(replace(choice, advised=choice is advised) for choice in choices)
-        return Decision(verdict, stop_after, rule.fraction, have, advised.p_met if advised else None, marked, reason)
+        p_met = advised.p_met if advised else None
+        return Decision(verdict, stop_after, rule.fraction, have, p_met, marked, reason, end)
 
     if 2 * n_counting < situation.n_priority_alive:
         # A quorum of the few that are left is no success of the field.
@@ -151,18 +153,16 @@ def _why_not_yet(rule: Rule, situation: Situation, current: Choice | None) -> st
     return "one more update is needed to be sure"
 
 
-def _abundance_choices(rule: Rule, situation: Situation) -> tuple[Choice, ...]:
+def _abundance_forecast(rule: Rule, situation: Situation) -> tuple[tuple[Choice, ...], Finish | None]:
+    """The choices table and the time the rule still takes, over counting targets and labels with goals."""
     rows = np.flatnonzero(situation.counting_F)
+    labels = np.flatnonzero(np.isfinite(situation.goal_FL[rows]).any(axis=0))
     n_counting = len(rows)
     if not n_counting:
-        return ()
+        return (), None
     needed = ceil(rule.fraction * n_counting - 1e-9)
-    now, sigma, rate, goal_FL = (
-        situation.progress,
-        situation.sigma.take(rows),
-        situation.rates.take(rows),
-        situation.goal_FL[rows],
-    )
+    sigma, rate = situation.sigma.take(rows, labels), situation.rates.take(rows)
+    goal_FL, now = situation.goal_FL[np.ix_(rows, labels)], situation.progress
     choices = []
     for stop_after in now.stop_points(rule.min_exposures):
         pmf_N = quorum(sigma, rate, goal_FL, stop_after - now.exposure)
@@ -176,7 +176,7 @@ def _abundance_choices(rule: Rule, situation: Situation) -> tuple[Choice, ...]:
                 minutes=_minutes(situation, stop_after),
             )
         )
-    return tuple(choices)
+    return tuple(choices), finish(sigma, rate, goal_FL, rule.fraction)
 
 
 def signal_to_noise(rule: Rule, situation: Situation) -> Decision:

@@ -39,12 +39,14 @@ def normalised_exposure(event: ExposureReduced, wanted_F: NDArray[np.int32]) -> 
 
     Exposures are put on a common scale (continuum 1) before they are summed: under cloud their levels differ by
     factors, and a pixel masked in one exposure alone would otherwise jump in the sum. Fibres with a note against them
-    are left out.
+    are left out. A spectrum of one pixel is its own summary (flux level and its ivar): simulated nights use it.
     """
     order = np.argsort(event.fibre_F, kind="stable")
     fibre_F, first = np.unique(event.fibre_F[order], return_index=True)
     keep = np.isin(fibre_F, wanted_F) & ~np.isin(fibre_F, list(event.fibre_notes))
     rows = order[first][keep]
+    if event.flux_FP.shape[1] == 1:
+        return _summary(fibre_F[keep].astype(np.int32), event.flux_FP[rows], event.ivar_FP[rows])
     normalised = normalise(event.flux_FP[rows], event.ivar_FP[rows])
     cut = APSTAR.cut
     ivar_FP = normalised.ivar_FP.astype(np.float32)
@@ -57,6 +59,13 @@ def normalised_exposure(event: ExposureReduced, wanted_F: NDArray[np.int32]) -> 
         level_F=np.where(info_F > 0, level_F, np.nan).astype(np.float64),
         info_F=info_F.astype(np.float64),
     )
+
+
+def _summary(fibre_F: NDArray[np.int32], flux_FP: NDArray[np.float32], ivar_FP: NDArray[np.float32]) -> ExposureSpectra:
+    level_F = flux_FP[:, 0].astype(np.float64)
+    info_F = level_F**2 * ivar_FP[:, 0]
+    level_F = np.where(info_F > 0, level_F, np.nan)
+    return ExposureSpectra(fibre_F, np.ones_like(flux_FP), info_F[:, None].astype(np.float32), level_F, info_F)
 
 
 def _median_known(values_FP: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -146,17 +155,18 @@ class VisitSpectra:
     def combine(self) -> Combined:
         """Inverse-variance sum of earlier visits and all exposures, in ascending exposure order."""
         n_fibres = len(self._fibre_F)
-        flux_FP = np.ones((n_fibres, APSTAR.n_pixels), np.float32)
-        ivar_FP = np.zeros((n_fibres, APSTAR.n_pixels), np.float32)
+        shape = (n_fibres, next((s.flux_FP.shape[1] for s in self._exposures.values()), APSTAR.n_pixels))
+        flux_FP, ivar_FP = np.ones(shape, np.float32), np.zeros(shape, np.float32)
         for start in range(0, n_fibres, BLOCK):
             rows = slice(start, min(start + BLOCK, n_fibres))
-            flux_FP[rows], ivar_FP[rows] = self._combine_block(rows)
-        info_F = np.median(ivar_FP[:, APSTAR.cut], axis=1) if n_fibres else np.empty(0)
+            flux_FP[rows], ivar_FP[rows] = self._combine_block(rows, shape[1])
+        cut = APSTAR.cut if shape[1] == APSTAR.n_pixels else slice(None)
+        info_F = np.median(ivar_FP[:, cut], axis=1) if n_fibres else np.empty(0)
         return Combined(flux_FP, ivar_FP, info_F.astype(np.float64))
 
-    def _combine_block(self, rows: slice) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _combine_block(self, rows: slice, n_pixels: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         fibre_F = self._fibre_F[rows]
-        weight_FP = np.zeros((len(fibre_F), APSTAR.n_pixels))
+        weight_FP = np.zeros((len(fibre_F), n_pixels))
         signal_FP = np.zeros_like(weight_FP)
         for row, earlier in enumerate(self._earlier[rows]):
             if earlier is not None:

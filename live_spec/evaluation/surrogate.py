@@ -1,0 +1,109 @@
+"""A field of stars whose true uncertainties are known, and a network that reads them with honest error.
+
+Full spectra cost a third of a second an exposure; a policy must be judged over thousands of visits. The surrogate keeps
+what the core sees: the information of each exposure, and a posterior whose sigmas differ from the truth as a calibrated
+network's do, star by star and all together.
+"""
+
+# Shape legend: F fibres, L labels.
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from live_spec.core.forecast import CALIBRATION_ERROR
+from live_spec.events import DesignLoaded, Fibre, LabelPosterior, LabelsPredicted, PredictLabels
+from live_spec.labels import INDEX, N_LABELS
+
+Array = NDArray[np.float64]
+
+PHOTON_AT_100: Final = {"teff": 12.0, "logg": 0.03, "fe_h": 0.010, "mg_h": 0.014, "si_h": 0.014, "ca_h": 0.015,
+                        "o_h": 0.018, "al_h": 0.022, "ni_h": 0.014}  # fmt: skip
+"""Typical photon part of sigma at S/N 100 per pixel: half the visit-to-visit scatter of Leung & Bovy 2018, Table 2."""
+OTHER_PHOTON: Final = 0.03
+FLOOR_SHARE: Final = 1.0
+"""Floor of a typical star over its photon sigma at S/N 100."""
+PASSES: Final = 100
+UNTRUSTED: Final = 0.03
+SLOPE_H: Final = -0.426
+LOG_INFO_H12: Final = 2 * 1.50 - np.log10(4.0)
+"""log10 (S/N)^2 per pixel of 500 s at H = 12; 73 real visits give log S/N(2000 s) = 1.50 - 0.213 (H - 12)."""
+INFO_SCATTER: Final = 0.15
+"""Scatter of log10 (S/N)^2 from fibre to fibre at given H."""
+
+
+@dataclass(frozen=True)
+class TrueField:
+    """A design with what only the simulation knows."""
+
+    design: DesignLoaded
+    rate_F: Array
+    """(S/N)^2 per pixel of one nominal exposure."""
+    floor_FL: Array
+    photon_FL: Array
+    """True photon sigma at S/N 100."""
+    said_over_true_FL: Array
+    """What the network will say over the truth: its calibration error, star by star and common."""
+    trusted_F: NDArray[np.bool_]
+
+    def total_FL(self, info_F: Array) -> Array:
+        """True total sigma at accumulated information."""
+        with np.errstate(divide="ignore"):
+            return np.sqrt(self.floor_FL**2 + self.photon_FL**2 * (1e4 / info_F)[:, None])
+
+    def at_goal(self, info_F: Array, goal_FL: Array) -> NDArray[np.bool_]:
+        """Which fibres truly have all labels within their goals."""
+        with np.errstate(invalid="ignore"):
+            fails_F = np.any(self.total_FL(info_F) > goal_FL, axis=1)
+        return np.asarray(~fails_F & np.isfinite(goal_FL).any(axis=1))
+
+
+def true_field(visit: str, n_fibres: int, plan: int, exposure_s: float, rng: np.random.Generator) -> TrueField:
+    """Draw a field of science fibres in two programs."""
+    h_mag_F = np.clip(13.2 - rng.exponential(1.2, n_fibres), 8.0, 13.2)
+    programs = np.where(rng.random(n_fibres) < 0.75, "mwm_disk", "mwm_halo")
+    fibres = tuple(
+        Fibre(i + 1, f"{visit}-{i + 1:03d}", program=str(programs[i]), h_mag=float(round(h_mag_F[i], 3)))
+        for i in range(n_fibres)
+    )
+    photon_L = np.full(N_LABELS, OTHER_PHOTON)
+    for label, sigma in PHOTON_AT_100.items():
+        photon_L[INDEX[label]] = sigma
+    star_F = np.exp(rng.normal(0.0, 0.25, n_fibres)) * np.where(programs == "mwm_halo", 1.4, 1.0)
+    photon_FL = photon_L * star_F[:, None] * np.exp(rng.normal(0.0, 0.10, (n_fibres, N_LABELS)))
+    floor_FL = FLOOR_SHARE * photon_L * np.exp(rng.normal(0.0, 0.20, (n_fibres, N_LABELS)))
+    own = rng.normal(0.0, np.hypot(CALIBRATION_ERROR, 0.7 / sqrt(2 * (PASSES - 1))), (n_fibres, N_LABELS))
+    common = rng.normal(0.0, CALIBRATION_ERROR)
+    return TrueField(
+        design=DesignLoaded(visit, visit, fibres, plan, exposure_s=exposure_s, message=f"{visit}/design"),
+        rate_F=10 ** (LOG_INFO_H12 + SLOPE_H * (h_mag_F - 12.0) + rng.normal(0.0, INFO_SCATTER, n_fibres)),
+        floor_FL=floor_FL,
+        photon_FL=photon_FL,
+        said_over_true_FL=np.exp(own + common),
+        trusted_F=rng.random(n_fibres) >= UNTRUSTED,
+    )
+
+
+def read(field: TrueField, request: PredictLabels) -> LabelsPredicted:
+    """What the network would say: the true sigmas with its calibration error."""
+    row_F = request.fibre_F - 1
+    info_F = request.ivar_FP[:, 0].astype(np.float64)
+    said_FL = field.said_over_true_FL[row_F]
+    floor_FL = field.floor_FL[row_F] * said_FL
+    photon_FL = field.photon_FL[row_F] * said_FL * (100.0 / np.sqrt(info_F))[:, None]
+    trusted_F = field.trusted_F[row_F]
+    posterior = LabelPosterior(
+        value_FL=np.zeros_like(floor_FL),
+        epistemic_FL=0.7 * floor_FL,
+        aleatoric_FL=sqrt(1 - 0.49) * floor_FL,
+        photon_FL=photon_FL,
+        total_FL=np.hypot(floor_FL, photon_FL),
+        trusted_F=trusted_F,
+        why_F=tuple("" if trusted else "unlike the training set" for trusted in trusted_F),
+        passes=PASSES,
+    )
+    return LabelsPredicted(request.visit, request.exposure, request.fibre_F, posterior, np.sqrt(info_F), "surrogate")
