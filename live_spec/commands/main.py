@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "model": ("live_spec.commands.model:model", "List, describe and verify model bundles."),
     "simulate": ("live_spec.commands.simulate:simulate", "Synthesize spectra to train and test with."),
     "data": ("live_spec.commands.data:data", "Describe and convert spectrum files."),
+    "nights": ("live_spec.commands.nights:nights", "Policies on simulated nights with known truth."),
     "config": ("live_spec.commands.config:config", "Check and show configurations."),
     "serve": ("live_specd.main:serve", "The daemon: spectra in, advice out."),
     "replay": ("live_specd.replay:replay", "Run archived visits through the same core again."),

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from live_spec.commands.nights import nights
+from live_spec.core.goals import assign_goals
+from live_spec.evaluation.nights import (
+    CAP,
+    Outcome,
+    default_config,
+    hear,
+    judge,
+    policies,
+    run_night,
+    simulate_visit,
+    summary,
+)
+from live_spec.evaluation.weather import SCENARIOS
+from live_spec.events import Verdict
+
+POLICIES = policies(default_config())
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_conditions_are_deterministic_and_positive(scenario: str) -> None:
+    one, two = (SCENARIOS[scenario](120, np.random.default_rng(5)) for _ in range(2))
+    np.testing.assert_array_equal(one, two)
+    assert one.min() > 0
+    assert one.max() < 2
+
+
+def test_light_adds_up_within_and_across_exposures() -> None:
+    visit = simulate_visit("v", "cloud", np.random.default_rng(2))
+    np.testing.assert_allclose(visit.fine_TF[-1], visit.info_EF.sum(axis=0))
+    np.testing.assert_allclose(visit.cumulative_EF, np.cumsum(visit.info_EF, axis=0))
+    assert (np.diff(visit.fine_TF, axis=0) >= 0).all()
+
+
+def test_true_sigma_falls_to_the_floor() -> None:
+    visit = simulate_visit("v", "clear", np.random.default_rng(2))
+    field = visit.field
+    assert (field.total_FL(visit.cumulative_EF[-1] + 1) < field.total_FL(visit.cumulative_EF[0] + 1)).all()
+    np.testing.assert_allclose(field.total_FL(np.full(len(field.rate_F), 1e12)), field.floor_FL, rtol=1e-3)
+
+
+def test_what_is_said_differs_from_the_truth_as_a_calibrated_network_does() -> None:
+    visits = [simulate_visit("v", "clear", np.random.default_rng(seed)) for seed in range(30)]
+    error = np.log([visit.field.said_over_true_FL.mean() for visit in visits])
+    assert abs(error.mean()) < 0.02
+    assert 0.015 < error.std() < 0.05
+
+
+@pytest.mark.slow
+def test_every_policy_on_mixed_nights_keeps_the_hard_rules() -> None:
+    table = [visit for seed in range(100, 106) for visit in run_night(seed, "mixed", 2, POLICIES)]
+    document = summary(table, 6)
+    for row in document["policies"].values():
+        assert row["mid_pair_stops"] == 0
+        assert row["stops_on_unknown"] == 0
+    own = document["policies"]["abundance-80"]
+    assert own["max_reversals_a_visit"] <= 1
+    assert own["wrong_stops"] <= max(1, 0.2 * own["stops"])
+    assert json.loads(json.dumps(document)) == document
+
+
+@pytest.mark.slow
+def test_lost_exposures_never_lead_to_a_stop() -> None:
+    config = POLICIES["abundance-80"]
+    for seed in range(400):
+        visit = simulate_visit("v", "clear", np.random.default_rng(seed))
+        lost = [e is None for e in visit.exposures]
+        if any(lost[:4]):
+            break
+    heard = hear(visit, config)
+    assert all(advice is None or advice.verdict is not Verdict.STOP for advice in heard[lost.index(True) :])
+    assert not judge(visit, heard, config).stopped
+
+
+@pytest.mark.slow
+def test_a_wrong_stop_is_called_wrong() -> None:
+    config = POLICIES["abundance-80"]
+    rng = np.random.default_rng(3)
+    visit = simulate_visit("v", "clear", rng)
+    overconfident = visit.field.said_over_true_FL * 0.5
+    liar = type(visit)(
+        type(visit.field)(**{**visit.field.__dict__, "said_over_true_FL": overconfident}),
+        visit.info_EF, visit.cumulative_EF, visit.exposures, visit.fine_TF,
+    )  # fmt: skip
+    outcome = judge(liar, hear(liar, config), config)
+    assert outcome.stopped
+    assert outcome.wrong
+    assert outcome.at_goal_said > outcome.at_goal_true
+
+
+def test_the_same_seed_is_the_same_night() -> None:
+    one, two = (run_night(7, "patchy", 1, {"plan": POLICIES["plan"]}) for _ in range(2))
+    assert one == two
+
+
+def test_the_plan_takes_the_plan_and_counts_only_true_targets() -> None:
+    visit = simulate_visit("v", "clear", np.random.default_rng(11))
+    config = POLICIES["plan"]
+    outcome = judge(visit, hear(visit, config), config)
+    goals = assign_goals(visit.field.design.fibres, config.target)
+    done = visit.field.at_goal(visit.cumulative_EF[outcome.exposures - 1], goals.goal_FL) & visit.field.trusted_F
+    assert outcome.exposures == 8
+    assert outcome.at_goal_true == done.sum()
+
+
+def test_saved_minutes_are_at_equal_yield() -> None:
+    def visit(exposures: int, done: int) -> Outcome:
+        return Outcome(exposures, True, False, done, done, 0, False, False, None, (), 1)
+
+    table = [{"own": visit(4, 100), "plan": visit(8, 100)}] * 5
+    assert summary(table, 5)["saved"]["plan"]["percent"] == pytest.approx(50.0)
+    half = [{"own": visit(4, 50), "plan": visit(8, 100)}] * 5  # half the time for half the yield saves nothing
+    assert summary(half, 5)["saved"]["plan"]["percent"] == pytest.approx(0.0)
+
+
+@pytest.mark.slow
+def test_command_prints_the_contract() -> None:
+    result = CliRunner().invoke(nights, ["--n", "1", "--visits", "1", "--scenario", "clear", "--jobs", "1", "--json"])
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert {"n_nights", "n_visits", "policies", "forecast", "saved"} <= set(document)
+    assert set(document["policies"]) == {"abundance-80", "flat", "sn2-1600", "plan"}
+    row = document["policies"]["plan"]
+    assert {"stops", "wrong_stops", "minutes", "targets_at_goal_true", "targets_at_goal_said", "reversals",
+            "mid_pair_stops", "stops_on_unknown"} <= set(row)  # fmt: skip
+    assert row["minutes"] <= CAP * 500 / 60
+
+
+def test_an_unknown_policy_is_a_sentence() -> None:
+    result = CliRunner().invoke(nights, ["--policy", "luck"])
+    assert result.exit_code == 2
+    assert "no policy 'luck'" in result.output
