@@ -69,13 +69,20 @@ class Engine:
         bundle: Network, normalisation, masks, calibration and guard.
         passes: Dropout passes; by default the number the bundle was calibrated with.
         threads: CPU threads; by default all cores. Does not change any bit of a result.
-        device: ``"cpu"`` or ``"cuda"``. On a GPU results agree with the CPU's to rounding, not to the bit.
+        device: ``"cpu"`` or ``"cuda"``.
+        kernel: ``"shared"``, the fast passes (CPU only), or ``"plain"``, the network's module, which a GPU gets. The two
+            agree to rounding, not to the bit, and with ``"plain"`` a spectrum's last bits may depend on its neighbours.
     Raises:
-        ValueError: For fewer than 2 passes, fewer than 1 thread, or a device that is not there.
+        ValueError: For fewer than 2 passes, fewer than 1 thread, or a device or kernel that is not there.
     """
 
     def __init__(
-        self, bundle: Bundle, passes: int | None = None, threads: int | None = None, device: str = "cpu"
+        self,
+        bundle: Bundle,
+        passes: int | None = None,
+        threads: int | None = None,
+        device: str = "cpu",
+        kernel: str | None = None,
     ) -> None:
         self.bundle = bundle
         self.passes = bundle.card.masks.passes if passes is None else passes
@@ -88,12 +95,14 @@ class Engine:
             raise ValueError(f"the engine runs on 'cpu' or 'cuda', not {device!r}")
         if device == "cuda" and not torch.cuda.is_available():
             raise ValueError("the engine was asked to run on 'cuda', but torch finds no GPU")
-        self.device = device
+        self.device, self.kernel = device, kernel or ("shared" if device == "cpu" else "plain")
+        if self.kernel not in ("shared", "plain") or (device, self.kernel) == ("cuda", "shared"):
+            raise ValueError(f"on {device!r} the engine has no kernel {self.kernel!r}")
         network = bundle.network()
         keep = keep_masks(bundle.card.masks.seed, network.dropout_layers(), self.passes, network.dropout)
         self._predict_group: Callable[[Float32, Float32], tuple[Float64, Float64]]
-        if device == "cuda":
-            self._plain = PlainPasses(network, keep, device)
+        if self.kernel == "plain":
+            self._plain = PlainPasses(network, keep, device, block=256 if device == "cuda" else GROUP)
             self._predict_group, self._group, workers = self._on_plain, self._plain.block, 1
         else:
             layout = Layout(network)
@@ -107,12 +116,11 @@ class Engine:
     @property
     def identity(self) -> str:
         """What decides the bits of an answer besides the spectra: for provenance."""
-        kernel = "shared-masks-f32" if self.device == "cpu" else "plain-cuda-f32"
-        return f"{self.bundle.card.name}@{self.bundle.id} {self.passes} passes {kernel}"
+        return f"{self.bundle.card.name}@{self.bundle.id} {self.passes} passes {self.kernel} f32 {self.device}"
 
     def warm_up(self) -> None:
         """Make buffers and touch all weights, so that the first spectra do not wait for it."""
-        n = self._group * self.threads if self.device == "cpu" else 1
+        n = self._group * self.threads if self.kernel == "shared" else 1
         flux_FP = np.tile(1.0 + 0.1 * np.sin(np.arange(APSTAR.n_pixels) / 20.0), (n, 1))
         self.predict(flux_FP, np.full_like(flux_FP, 1e4))
 

@@ -23,8 +23,9 @@ from live_spec.spectra.snr import snr_per_pixel
 FIELDS = ("value_FL", "epistemic_FL", "aleatoric_FL", "photon_FL", "total_FL", "trusted_F")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def engine():
+    torch.set_num_threads(1)
     with Engine(bundle(), threads=2) as engine:
         yield engine
 
@@ -105,6 +106,17 @@ def test_bits_do_not_depend_on_company_in_a_network_of_full_size_either():
             assert_same_bits(
                 other.predict(flux[first : first + n], ivar[first : first + n]), whole, slice(first, first + n)
             )
+
+
+@pytest.mark.slow
+def test_the_plain_kernel_that_a_gpu_gets_gives_the_same_posterior(engine):
+    flux, ivar = spectra(3)
+    ivar[1] = 0
+    with Engine(engine.bundle, threads=1, kernel="plain") as plain:
+        one, other = engine.predict(flux, ivar), plain.predict(flux, ivar)
+    for field in FIELDS:
+        np.testing.assert_allclose(getattr(one, field), getattr(other, field), rtol=2e-4, atol=1e-5)
+    assert one.why_F == other.why_F
 
 
 def test_the_first_passes_are_the_same_however_many_follow(engine):
@@ -217,7 +229,12 @@ def test_a_wrong_shape_is_refused(engine, shape):
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"passes": 1}, "2 dropout passes"), ({"threads": 0}, "1 thread"), ({"device": "tpu"}, "not 'tpu'")],
+    [
+        ({"passes": 1}, "2 dropout passes"),
+        ({"threads": 0}, "1 thread"),
+        ({"device": "tpu"}, "not 'tpu'"),
+        ({"kernel": "fast"}, "no kernel 'fast'"),
+    ],
 )
 def test_options_that_cannot_be_are_refused(engine, options, words):
     with pytest.raises(ValueError, match=words):
@@ -232,4 +249,4 @@ def test_a_gpu_that_is_not_there_is_named(engine):
 
 def test_warm_up_and_identity(engine):
     engine.warm_up()
-    assert engine.identity == "random@unsaved 6 passes shared-masks-f32"
+    assert engine.identity == "random@unsaved 6 passes shared f32 cpu"
