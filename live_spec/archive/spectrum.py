@@ -44,7 +44,7 @@ class ArchivedSpectrum:
     bc_kms: float | None = None
     """Barycentric correction: barycentric velocity = observed velocity + this."""
     snr: float | None = None
-    """S/N per pixel as the file states it."""
+    """S/N as the file states it, per pixel as stored: an apVisit's pixels are a third narrower than the grid's."""
     observed_at: str | None = None
     """Start of the visit, UTC, ISO 8601 with Z."""
     exptime_s: float | None = None
