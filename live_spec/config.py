@@ -176,7 +176,7 @@ class Io(Model):
     """Where messages come from and go to."""
 
     input: str = "tcp://127.0.0.1:5749"
-    """The feed's PUB endpoint; the daemon connects. The feed's replay endpoint is the next port."""
+    """The feed's PUB endpoint; the daemon connects. The feed answers replay requests on the port below."""
     output: str = "tcp://127.0.0.1:5750"
     """The daemon's PUB endpoint for advice and snapshots; the daemon binds."""
     record: str = "runs/live"

@@ -71,16 +71,19 @@ class Journal:
     Args:
         folder: Created when it is not there; locked against a second process.
         wall_ns: UTC in nanoseconds since 1970.
+        fresh: Begin anew; what is there is moved to ``earlier-1``, ``earlier-2``, ...
 
     Raises:
         JournalInUse: When another process has it.
     """
 
-    def __init__(self, folder: Path, wall_ns: Callable[[], int]) -> None:
+    def __init__(self, folder: Path, wall_ns: Callable[[], int], *, fresh: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.folder = folder
         self._lock_fd = _lock(folder)
         self._wall_ns = wall_ns
+        if fresh:
+            _set_aside(folder)
         self._grown = threading.Condition()
         paths = segments(folder)
         self._path = paths[-1] if paths else folder / _name(1)
@@ -207,7 +210,12 @@ def _encode(record: Record) -> list[bytes]:
     crc = zlib.crc32(record.body, zlib.crc32(record.header))
     sizes = (len(record.header), len(record.body))
     head = HEAD.pack(MAGIC, record.kind, 0, record.number, record.at_ns, *sizes, crc)
-    return [head + HEAD_CRC.pack(zlib.crc32(head)), record.header, record.body, bytes(-(HEAD_SIZE + sum(sizes)) % ALIGN)]
+    return [
+        head + HEAD_CRC.pack(zlib.crc32(head)),
+        record.header,
+        record.body,
+        bytes(-(HEAD_SIZE + sum(sizes)) % ALIGN),
+    ]
 
 
 def _read(fd: int, path: Path, offset: int) -> tuple[Record | Damage, int] | None:
@@ -266,6 +274,16 @@ def _lock(folder: Path) -> int:
         os.close(fd)
         raise JournalInUse(f"{folder} is in use by another live-spec daemon") from None
     return fd
+
+
+def _set_aside(folder: Path) -> None:
+    found = [path for path in folder.iterdir() if path.name != "lock" and not path.name.startswith("earlier-")]
+    if found:
+        numbers = [int(path.name.removeprefix("earlier-")) for path in folder.glob("earlier-[0-9]*")]
+        earlier = folder / f"earlier-{max(numbers, default=0) + 1}"
+        earlier.mkdir(mode=0o700)
+        for path in found:
+            path.rename(earlier / path.name)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from live_spec.config import Config
 from live_spec.core.advisor import Advisor
@@ -92,16 +92,22 @@ class Service:
         """Epoch and number of the last message of a stream that was worked through; called by the ingest thread."""
         return self._handled.get(stream, (0, 0))
 
+    @property
+    def in_visit(self) -> bool:
+        """Whether a design is loaded."""
+        return self._translator.visit is not None
+
     # -- starting ------------------------------------------------------------------------------------------------
 
-    def recall(self, records: list[Record]) -> None:
-        """Take note of the answers and the advice that the journal holds."""
+    def recall(self, records: Iterable[Record | Damage]) -> Iterator[Record | Damage]:
+        """Take note of the answers and the advice among the records, and pass all of them on."""
         for record in records:
-            if record.kind is Kind.PREDICTION:
+            if isinstance(record, Record) and record.kind is Kind.PREDICTION:
                 key, answer = answer_from_bytes(record.header, record.body)
                 self._answers[key] = answer
-            elif record.kind is Kind.ADVICE:
+            elif isinstance(record, Record) and record.kind is Kind.ADVICE:
                 self._journalled.add(record.header.decode())
+            yield record
 
     def recover(self, stop: threading.Event) -> None:
         """Go through what the journal holds, publishing nothing; an answer that is missing is asked for again."""

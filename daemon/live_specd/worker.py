@@ -17,6 +17,7 @@ import zmq
 
 from live_spec.events import LabelsPredicted, PredictionFailed, PredictLabels
 from live_spec.spectra.grid import APSTAR
+from live_spec.spectra.snr import snr_per_pixel
 from live_spec.wire.messages import canonical, shorten
 from live_spec.wire.predictions import answer_to_bytes, request_from_bytes
 from live_specd import sockets
@@ -108,11 +109,9 @@ def _serve(link: sockets.Socket, engine: Engine) -> None:
 
 
 def _answer(engine: Engine, request: PredictLabels) -> LabelsPredicted | PredictionFailed:
-    from live_spec.nets.engine import snr_per_pixel
-
     try:
         posterior = engine.predict(request.flux_FP, request.ivar_FP)
-        snr_F = snr_per_pixel(request.flux_FP, request.ivar_FP)
+        snr_F = snr_per_pixel(request.flux_FP[:, APSTAR.cut], request.ivar_FP[:, APSTAR.cut])
     except (ValueError, RuntimeError, MemoryError) as error:  # torch raises RuntimeError, also when memory runs out
         return PredictionFailed(request.visit, request.exposure, shorten(f"{type(error).__name__}: {error}", 200))
     bundle = f"{engine.bundle.card.name}@{engine.bundle.id}"

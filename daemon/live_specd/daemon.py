@@ -1,0 +1,113 @@
+"""A whole daemon from a configuration: journal, worker, sockets, threads; what ``serve`` and ``replay`` both run."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import zmq
+
+from live_spec.config import Config
+from live_specd import sockets
+from live_specd.decisions import Decisions
+from live_specd.inference import Inference, ModelInfo, WorkerFailed
+from live_specd.ingest import Ingest, inboxes_of
+from live_specd.journal import Journal, JournalInUse, read_journal
+from live_specd.service import Service
+
+log = logging.getLogger("live_specd")
+
+CONFIG_WRONG, IN_USE = 3, 75
+
+
+class Refused(click.ClickException):
+    """The daemon cannot start; the message says why and ``exit_code`` which kind of reason it is."""
+
+    def __init__(self, reason: object, exit_code: int) -> None:
+        super().__init__(str(reason))
+        self.exit_code = exit_code  # type: ignore[misc]  # click's is per class
+
+
+class Clock:
+    """UTC in nanoseconds that never steps back: the wall clock at the start, then monotonic time."""
+
+    def __init__(self, at_least_ns: int = 0) -> None:
+        self._start_ns, self._zero_ns = max(time.time_ns(), at_least_ns), time.monotonic_ns()
+
+    def __call__(self) -> int:
+        return self._start_ns + time.monotonic_ns() - self._zero_ns
+
+
+def run(
+    config: Config,
+    stop: threading.Event,
+    *,
+    source: str = "LIVE",
+    fresh: bool = False,
+    ready: Callable[[], None] = lambda: None,
+) -> int:
+    """Run a daemon until ``stop`` is set; gives its exit code.
+
+    Args:
+        source: ``LIVE``, ``REPLAY`` or ``DEMO``: marked on everything that is published.
+        fresh: Set the earlier journal aside instead of going on with it.
+        ready: Called once, when the daemon takes input.
+
+    Raises:
+        Refused: When it cannot start: configuration (3), model (6), journal in use (75), anything else (1).
+    """
+    folder, clock = Path(config.io.record), Clock()
+    try:
+        journal = Journal(folder, clock, fresh=fresh)
+    except JournalInUse as error:
+        raise Refused(error, IN_USE) from None
+    context: sockets.Context = zmq.Context()
+    inference = Inference(context, config.model)
+    try:
+        model = inference.start()
+        log.info("%s", _describe(model))
+        decisions = Decisions(folder / "decisions.sqlite")
+        output = sockets.publish(context, config.io.output)
+        service = Service(
+            config, model, source=source, journal=journal, decisions=decisions, inference=inference, output=output,
+            wall_ns=clock,
+        )  # fmt: skip
+        inboxes = inboxes_of(service.recall(read_journal(folder)))
+        log.info("input %s, output %s, log %s", config.io.input, config.io.output, folder)
+        if journal.torn_bytes:
+            log.warning("the journal ended in %d torn bytes; they are in %s", journal.torn_bytes, folder / "torn")
+        if journal.last_number:
+            log.info("going through %d records of the journal", journal.last_number)
+            service.recover(stop)
+        peer = f"live-specd {config.io.record}"
+        ingest = Ingest(context, config.io.input, journal, inboxes, peer=peer, handled=service.handled)
+        ingest.start()
+        log.info("ready, waiting for %s", "exposures" if service.in_visit else "design")
+        ready()
+        code = service.run(ingest, stop)
+        ingest.stop()
+        ingest.join()
+        decisions.close()
+        output.close()
+        log.info("stopped")
+        return code
+    except WorkerFailed as error:
+        raise Refused(error, error.code) from None
+    except zmq.ZMQError as error:
+        raise Refused(f"cannot use {config.io.input} and {config.io.output}: {error}", 1) from None
+    except ValueError as error:  # the policy needs a label that the bundle does not give
+        raise Refused(error, CONFIG_WRONG) from None
+    finally:
+        inference.close()
+        journal.close()
+        context.destroy(linger=2000)
+
+
+def _describe(model: ModelInfo) -> str:
+    timing = f"{model.timed_fibres} fibres x {model.passes} draws in {1000 * model.timed_s:.0f} ms"
+    note = f" ({model.note})" if model.note else ""
+    return f"model {model.name} {model.id}{note} on {model.device}, {timing}"

@@ -1,0 +1,53 @@
+"""``live-spec serve``: the daemon as a process."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import click
+
+from live_spec.config import load
+from live_specd.daemon import log, run
+
+DEFAULT_CONFIG = Path("live-spec.toml")
+
+
+@click.command()
+@click.option(
+    "-c",
+    "--config",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=DEFAULT_CONFIG,
+    show_default=True,
+    help="Configuration of the daemon.",
+)
+@click.option("--fresh", is_flag=True, help="Set the earlier journal aside instead of going on with it.")
+@click.option("--source", type=click.Choice(["LIVE", "REPLAY", "DEMO"]), default="LIVE", hidden=True)
+def serve(path: Path, fresh: bool, source: str) -> None:
+    """Take spectra in, give advice out, until SIGTERM or ctrl-c; both drain and exit with 0."""
+    config = load(path)
+    start_logging()
+    rule = config.policy.active_rule
+    words = "config %s (sha %s), policy %s v%d, mode %s"
+    log.info(words, path, config.sha, rule.name, rule.version, config.policy.mode)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    sys.exit(run(config, stop, source=source, fresh=fresh))
+
+
+def start_logging(level: int = logging.INFO) -> None:
+    """Plain lines with UTC on standard error."""
+    handler = logging.StreamHandler()
+    formatter = logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    log.handlers = [handler]
+    log.propagate = False
+    log.setLevel(level)
