@@ -7,7 +7,9 @@ therefore put aside when the prediction is asked for (:class:`Asked`), and live 
 # Shape legend: E exposures, F fibres that carry goals, L labels.
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +28,16 @@ from live_spec.events import (
     ExposureReduced,
     LabelPosterior,
     LabelsPredicted,
+    OverrideRecorded,
     PredictLabels,
     RaiseAlarm,
+    Role,
     TargetState,
 )
+
+
+COMBINED_TIERS = frozenset({"apPlate", "apVisit", "apStar", "asStar", "aspcapStar", "mwmVisit", "mwmStar"})
+"""Products that combine whole A/B pairs: a visit that ends after one of them has no unmatched half."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,41 @@ class Judged:
     degraded: str | None
 
 
+MIN_SKY_SHARE = 0.5
+"""Share of a design's sky fibres below which the sky of an exposure cannot be trusted."""
+CLOCK_TOLERANCE_S = 30.0
+"""Data from further in the future than this mean that a clock is wrong."""
+
+
+def input_doubts(event: ExposureReduced, design: DesignLoaded, earlier: Iterable[Asked]) -> Iterator[str]:
+    """What is wrong with an exposure as a whole."""
+    yield from event.notes
+    sky = [fibre.fibre for fibre in design.fibres if fibre.role is Role.SKY]
+    if sky:
+        lit = np.isin(event.fibre_F, sky) & (event.ivar_FP > 0).any(axis=1)
+        n_lit = len(np.unique(event.fibre_F[lit]))
+        if n_lit < MIN_SKY_SHARE * len(sky):
+            yield f"sky: {n_lit} of {len(sky)} sky fibres have data in exposure {event.exposure}"
+    here = moment(event.observed_at)
+    before = [moment(asked.observed_at) for asked in earlier if asked.exposure < event.exposure]
+    if here is not None and any(time is not None and time > here for time in before):
+        yield f"clock: exposure {event.exposure} is dated before an earlier one"
+    received = moment(event.received_at)
+    if here is not None and received is not None and (here - received).total_seconds() > CLOCK_TOLERANCE_S:
+        yield f"clock: exposure {event.exposure} is dated {(here - received).total_seconds():.0f} s after it arrived"
+
+
+def moment(text: str | None) -> datetime | None:
+    """A UTC time from its ISO text; ``None`` when it is unknown or no time."""
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
 @dataclass
 class Visit:
     """The open visit. Written by the advisor only."""
@@ -84,8 +127,13 @@ class Visit:
     """Latest note against a fibre."""
     lost: list[str] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)
+    quality: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    """Doubts about each exposure; they last as long as the exposure is in the sum."""
     alarms: list[RaiseAlarm] = field(default_factory=list)
     n_silences: int = 0
+    override: OverrideRecorded | None = None
+    accepted: frozenset[str] = frozenset()
+    """Doubts that a person has accepted."""
 
     @classmethod
     def open(cls, design: DesignLoaded, config: Config, library: StarLibrary) -> Visit:
@@ -108,9 +156,11 @@ class Visit:
         info_EF = self.spectra.per_exposure("info_F")
         row_F = np.flatnonzero(combined.info_F > 0)
         rule = config.policy.active_rule
-        paired = config.instrument.exposure_unit == "pair"
+        paired = config.instrument.exposure_unit == "pair" and event.tier not in COMBINED_TIERS
         gaps = [n for n in range(1, max(self.spectra.numbers)) if n not in self.spectra.numbers]
-        doubts = [*self.lost, *(f"exposure {n} is missing" for n in gaps), *event.notes]
+        self.quality[event.exposure] = tuple(input_doubts(event, self.design, self.asked.values()))
+        missing = (f"exposure {n} is missing" for n in gaps)
+        doubts = dict.fromkeys([*self.lost, *missing, *(doubt for found in self.quality.values() for doubt in found)])
         self.asked[event.exposure] = Asked(
             exposure=event.exposure,
             observed_at=event.observed_at,
@@ -122,7 +172,7 @@ class Visit:
             notes_F=tuple(self.notes.get(fibre.fibre, "") for fibre in self.goals.fibres),
             n_missing=int((~(np.nan_to_num(info_EF[-1]) > 0)).sum()),
             sn2=self._sn2(info_EF),
-            doubts=tuple(doubts),
+            doubts=tuple(doubt for doubt in doubts if doubt not in self.accepted),
             inputs=tuple(message for message in self.inputs if message),
         )
         return PredictLabels(
@@ -151,6 +201,23 @@ class Visit:
         judged = Judged(asked, posterior, snr_F, sigma, standing, event.bundle, event.degraded)
         self.judged.pop(event.exposure, None)  # a late exposure is judged last, whatever its number
         self.judged[event.exposure] = judged
+        return judged
+
+    def held(self, exposure: int) -> str:
+        """Who holds the field after an exposure, in words; empty when nobody does."""
+        order = self.override
+        if order is None or (order.expires_after is not None and exposure > order.expires_after):
+            return ""
+        until = "to the end of the visit" if order.expires_after is None else f"to exposure {order.expires_after}"
+        note = f" {order.note!r}" if order.note else ""
+        return f"held by {order.author} {until}, reason {order.reason}{note}"
+
+    def accept(self, judged: Judged) -> Judged:
+        """The same conclusion without the doubts that a person has accepted."""
+        left = tuple(doubt for doubt in judged.asked.doubts if doubt not in self.accepted)
+        judged = replace(judged, asked=replace(judged.asked, doubts=left))
+        self.asked[judged.asked.exposure] = judged.asked
+        self.judged[judged.asked.exposure] = judged
         return judged
 
     def situation(self, judged: Judged) -> Situation:
