@@ -1,0 +1,65 @@
+"""Write into a bundle what its network makes of real stars whose labels are known.
+
+    python tools/judge_on_real_stars.py BUNDLE [apogee_dr14_training_set.npz]
+
+The stars of the package's samples are compared with the template of APOGEE's radial-velocity fit, the
+mean spectrum of 33,407 APOGEE DR14 stars, if given, with their mean labels.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from live_spec import archive
+from live_spec.labels import INDEX, LABELS
+from live_spec.nets.bundle import Bundle, RealStar
+from live_spec.nets.engine import Engine
+from live_spec.spectra.bitmasks import REJECT_BITS, has_any
+from live_spec.spectra.grid import APSTAR
+from live_spec.spectra.snr import snr_per_pixel
+
+MEAN_STAR_SNR = 300.0
+SHOWN = ("teff", "logg", "fe_h", "mg_h", "o_h", "si_h", "ni_h")
+
+
+def mean_star(path: Path) -> tuple[str, np.ndarray, np.ndarray, dict[str, float], str]:
+    with np.load(path) as table:
+        flux_P, ivar_P = np.zeros(APSTAR.n_pixels), np.zeros(APSTAR.n_pixels)
+        flux_P[table["pixel_index_8575"]] = table["mean_flux"]
+        ivar_P[table["pixel_index_8575"]] = MEAN_STAR_SNR**2
+        known = dict(zip(LABELS, map(float, table["label_means"]), strict=True))
+    known = {label: known[label] for label in SHOWN}
+    return "mean of 33,407 giants", flux_P, ivar_P, known, "APOGEE DR14, labels of ASPCAP (Leung & Bovy 2018)"
+
+
+def main(bundle_path: Path, *references: Path) -> None:
+    bundle = Bundle.load(bundle_path)
+    stars = [mean_star(path) for path in references]
+    for one in archive.samples():
+        if one.wavelength_aa is None and "rv_teff" in one.catalogue:
+            ivar_P = np.where(has_any(one.pixel_flags, REJECT_BITS), 0.0, one.ivar)
+            known = {label: one.catalogue[f"rv_{label}"] for label in SHOWN if f"rv_{label}" in one.catalogue}
+            name = f"{one.star} {one.kind} {one.visit or ''}".strip()
+            stars.append((name, one.flux, ivar_P, known, "DR17 apStar, template of the radial-velocity fit"))
+    flux_FP, ivar_FP = np.stack([star[1] for star in stars]), np.stack([star[2] for star in stars])
+    with Engine(bundle) as engine:
+        posterior = engine.predict(flux_FP, ivar_FP)
+    judged = []
+    for i, (name, _, _, known, source) in enumerate(stars):
+        predicted = {label: round(float(posterior.value_FL[i, INDEX[label]]), 3) for label in SHOWN}
+        snr = round(float(snr_per_pixel(flux_FP[i : i + 1], ivar_FP[i : i + 1])[0]), 1)
+        trusted = bool(posterior.trusted_F[i])
+        judged.append(RealStar(name=name, snr=snr, known=known, predicted=predicted, trusted=trusted, source=source))
+        print(f"{name}: {predicted}; known {known}; {posterior.why_F[i] or 'trusted'}")
+    card = bundle.card.model_copy(update={"real_stars": tuple(judged)})
+    print(f"{bundle_path}: now {replace(bundle, card=card).save(bundle_path).id}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    main(*map(Path, sys.argv[1:]))
