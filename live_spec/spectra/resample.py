@@ -28,6 +28,7 @@ from live_spec.spectra.grid import APSTAR, SPEED_OF_LIGHT_KMS, Grid
 Float64 = NDArray[np.float64]
 
 MIN_COVERAGE: Final = 0.5  # share of an output pixel that good input must cover
+CHUNK_FIBRES: Final = 64  # bounds the memory of a field that shares one shift
 GAP_STEPS: Final = 4.0  # a wavelength step this many times the median one lies between two detectors
 
 
@@ -123,8 +124,10 @@ def resample(
         groups = [(wavelength[f], np.array([f])) for f in range(len(flux_FQ))]
     for wavelength_Q, fibres in groups:
         operator = overlap(wavelength_Q, float(velocity_F[fibres[0]]), grid=grid)
-        flux, ivar, flags = apply(operator, flux_FQ[fibres], ivar_FQ[fibres], pixel_flags_FQ[fibres])
-        out.flux_FP[fibres], out.ivar_FP[fibres], out.pixel_flags_FP[fibres] = flux, ivar, flags
+        for start in range(0, fibres.size, CHUNK_FIBRES):
+            some = fibres[start : start + CHUNK_FIBRES]
+            flux, ivar, flags = apply(operator, flux_FQ[some], ivar_FQ[some], pixel_flags_FQ[some])
+            out.flux_FP[some], out.ivar_FP[some], out.pixel_flags_FP[some] = flux, ivar, flags
     return out
 
 
