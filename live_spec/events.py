@@ -103,6 +103,8 @@ class ExposureReduced:
     fibre_notes: dict[int, str] = field(default_factory=dict)
     """Why a fibre must not be trusted in this exposure."""
     message: str = ""
+    received_at: str | None = None
+    """When it arrived by the daemon's clock, UTC; only to see whether the two clocks agree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,36 @@ class PredictionFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class OverrideRecorded:
+    """A person decided otherwise. Holds for one visit: a field change clears it."""
+
+    visit: str
+    author: str
+    action: str
+    """``hold``: no stop is advised; ``accept``: advise in spite of the doubts so far; ``clear``: end a hold."""
+    reason: str
+    """One of :data:`OVERRIDE_REASONS`."""
+    note: str = ""
+    expires_after: int | None = None
+    """Last exposure for which it holds; ``None`` to the end of the visit."""
+    message: str = ""
+
+
+OVERRIDE_REASONS = (
+    "weather",
+    "moon",
+    "twilight",
+    "instrument",
+    "schedule",
+    "too",
+    "data-doubt",
+    "engineering",
+    "other",
+)
+OVERRIDE_ACTIONS = ("hold", "accept", "clear")
+
+
+@dataclass(frozen=True, slots=True)
 class VisitEnded:
     """The telescope left the field."""
 
@@ -169,7 +201,7 @@ class LabelPosterior:
         return int(self.value_FL.shape[0])
 
 
-Event = DesignLoaded | ExposureReduced | InputLost | LabelsPredicted | PredictionFailed | VisitEnded
+Event = DesignLoaded | ExposureReduced | InputLost | LabelsPredicted | OverrideRecorded | PredictionFailed | VisitEnded
 
 
 # -- actions -----------------------------------------------------------------------------------------------------
@@ -201,6 +233,16 @@ class Choice:
     minutes: float | None
     """Open-shutter minutes from now; ``None`` when exposure times are unknown."""
     advised: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one circumstance costs: points of the share of priority targets that would be at goal without it."""
+
+    name: str
+    """``cloud``, ``fibre loss``, ``not trusted`` or ``faint``."""
+    share: float
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +295,9 @@ class Advice:
     """Messages this advice rests on."""
     supersedes: str | None = None
     finish: Finish | None = None
+    contributions: tuple[Contribution, ...] = ()
+    override: str | None = None
+    """Who holds the field, why and how long, in words."""
 
 
 @dataclass(frozen=True, slots=True)

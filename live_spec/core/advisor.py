@@ -7,18 +7,21 @@ the night; ``now_s`` (monotonic) only decides when silence has lasted too long.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from types import MappingProxyType
 from typing import assert_never
 
 from live_spec.config import Config
 from live_spec.core import picture
-from live_spec.core.cause import cause, limiting_label, why_no_target_counts
+from live_spec.core.cause import cause, contributions, limiting_label, why_no_target_counts
 from live_spec.core.rules import Decision, decide
 from live_spec.core.stars import StarLibrary
-from live_spec.core.visit import Asked, Judged, Visit
+from live_spec.core.visit import Asked, Judged, Visit, moment
 from live_spec.core.watch import exposure_alarms
 from live_spec.events import (
+    OVERRIDE_ACTIONS,
+    OVERRIDE_REASONS,
     Action,
     Advice,
     DesignLoaded,
@@ -26,6 +29,7 @@ from live_spec.events import (
     ExposureReduced,
     InputLost,
     LabelsPredicted,
+    OverrideRecorded,
     PredictionFailed,
     RaiseAlarm,
     TargetState,
@@ -78,6 +82,8 @@ class Advisor:
                 actions = self._failed(event)
             case InputLost():
                 actions = self._lost(event)
+            case OverrideRecorded():
+                actions = self._override(event)
             case VisitEnded():
                 actions = self._end(event.visit)
             case _:
@@ -190,6 +196,33 @@ class Advisor:
         visit.advice.append(advice)
         return (alarm, advice)
 
+    def _override(self, event: OverrideRecorded) -> tuple[Action, ...]:
+        """A person decides: it is recorded, and the last advice is given again in its light."""
+        visit = self._visit
+        if visit is None or event.visit != visit.design.visit:
+            return (
+                self._alarm("input-bad", "warning", f"override by {event.author}: visit {event.visit} is not open"),
+            )
+        if event.action not in OVERRIDE_ACTIONS or event.reason not in OVERRIDE_REASONS or not event.author:
+            text = (
+                f"override refused: it needs a name, an action of {OVERRIDE_ACTIONS} and a reason of {OVERRIDE_REASONS}"
+            )
+            return (self._alarm("input-bad", "warning", text),)
+        self._log.append(f"audit: {event.author} {event.action}, reason {event.reason}: {event.note!r}")
+        visit.inputs.append(event.message)
+        if event.action == "accept":
+            latest = next(reversed(visit.asked.values()), None)
+            visit.accepted |= frozenset(latest.doubts if latest else ())
+        else:
+            visit.override = event if event.action == "hold" else None
+        judged = next(reversed(visit.judged.values()), None)
+        if judged is None:
+            return ()
+        judged = visit.accept(judged)
+        advice = self._advise(visit, judged)
+        visit.advice.append(advice)
+        return (advice,)
+
     def _end(self, name: str) -> tuple[Action, ...]:
         visit = self._visit
         if visit is None or visit.design.visit != name:
@@ -216,6 +249,9 @@ class Advisor:
         visit.decision = decision
         limiting = limiting_label(judged, visit.goals)
         words = cause(decision, judged, visit.goals, rule, limiting)
+        if (held := visit.held(asked.exposure)) and decision.verdict in (Verdict.STOP, Verdict.MOVE_ON):
+            words = f"{held}; without it {decision.verdict.value}: {words}"
+            decision = replace(decision, verdict=Verdict.CONTINUE, stop_after=None)
         return self._advice(visit, asked.exposure, decision, words, asked, judged, limiting)
 
     def _doubt(self, visit: Visit, judged: Judged) -> str | None:
@@ -288,6 +324,8 @@ class Advisor:
             inputs=asked.inputs if asked else tuple(message for message in visit.inputs if message),
             supersedes=earlier.id if earlier else None,
             finish=decision.finish,
+            contributions=contributions(judged, visit.goals) if judged else (),
+            override=visit.held(exposure) or None,
         )
 
     # -- what people see -----------------------------------------------------------------------------------------
@@ -312,11 +350,8 @@ class Advisor:
 
 def _valid_until(observed_at: str | None, exptime_s: float | None, stale_s: float) -> str | None:
     """The moment the advice expires: the end of the next exposure and the patience after it; data time."""
-    if observed_at is None:
+    end = moment(observed_at)
+    if end is None:
         return None
-    try:
-        moment = datetime.fromisoformat(observed_at)
-    except ValueError:
-        return None
-    until = moment + timedelta(seconds=(exptime_s or 0.0) + stale_s)
+    until = end + timedelta(seconds=(exptime_s or 0.0) + stale_s)
     return until.isoformat(timespec="seconds").replace("+00:00", "Z")

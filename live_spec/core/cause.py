@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from live_spec.config import Rule
+from live_spec.core.forecast import p_at_goal, projected_total
 from live_spec.core.goals import GoalTable
 from live_spec.core.rules import Decision
 from live_spec.core.visit import Judged
-from live_spec.events import TargetState, Verdict
+from live_spec.events import Contribution, TargetState, Verdict
 from live_spec.labels import LABELS, symbol
 
 
@@ -51,6 +52,45 @@ def cause(decision: Decision, judged: Judged, goals: GoalTable, rule: Rule, limi
         return f"{where}, P(rule met) {decision.p_met:.2f}"
     words = f"{symbol(limiting)} limits: {where}" if limiting else where
     return f"{words}; {decision.reason}" if decision.reason else words
+
+
+def contributions(judged: Judged, goals: GoalTable) -> tuple[Contribution, ...]:
+    """What cloud, lost fibres, distrust and faintness cost, in share of the priority targets.
+
+    What costs nothing is left out. ``cloud`` is counterfactual: targets that would be at goal now had every exposure
+    been as good as the best one.
+    """
+    priority_F, standing, rate = goals.counts_F, judged.standing, judged.asked.rates
+    n_priority = int(priority_F.sum())
+    if not n_priority:
+        return ()
+    done_F = standing.is_in(TargetState.AT_GOAL) & priority_F
+    found: list[Contribution] = []
+
+    def add(name: str, n_targets: int, text: str) -> None:
+        if n_targets:
+            found.append(
+                Contribution(name, n_targets / n_priority, f"{n_targets} of {n_priority} priority targets {text}")
+            )
+
+    best = float(rate.common_E.max(initial=0.0))
+    if best > 0 and rate.common_E.mean() < best:
+        lost_light = float((best - rate.common_E).sum())
+        clear_FL = projected_total(judged.sigma, rate, lost_light)
+        clear_F = p_at_goal(clear_FL, judged.sigma.relative_error_FL, goals.goal_FL) >= 0.5
+        waiting_F = standing.is_in(TargetState.SOON, TargetState.LATER) & priority_F
+        light = 100 * (1 - rate.common_E.mean() / best)
+        add(
+            "cloud",
+            int((clear_F & waiting_F & ~done_F).sum()),
+            f"wait for the {light:.0f}% of light lost against the best exposure",
+        )
+    missing_F = (standing.is_in(TargetState.NO_DATA) | (rate.lost_F & ~done_F)) & priority_F
+    add("fibre loss", int(missing_F.sum()), "have lost their fibre or have no data")
+    add("not trusted", int((standing.is_in(TargetState.NOT_TRUSTED) & priority_F).sum()), "are not trusted")
+    faint_F = standing.is_in(TargetState.OUT_OF_REACH) & priority_F & ~rate.lost_F
+    add("faint", int(faint_F.sum()), "are out of reach")
+    return tuple(found)
 
 
 def why_no_target_counts(judged: Judged, goals: GoalTable) -> str:

@@ -35,7 +35,6 @@ from live_spec.events import (
     TargetState,
 )
 
-
 COMBINED_TIERS = frozenset({"apPlate", "apVisit", "apStar", "asStar", "aspcapStar", "mwmVisit", "mwmStar"})
 """Products that combine whole A/B pairs: a visit that ends after one of them has no unmatched half."""
 
@@ -77,6 +76,8 @@ class Judged:
 
 MIN_SKY_SHARE = 0.5
 """Share of a design's sky fibres below which the sky of an exposure cannot be trusted."""
+MIN_SKY_FIBRES = 5
+"""A design with fewer has no sky statistics to judge by."""
 CLOCK_TOLERANCE_S = 30.0
 """Data from further in the future than this mean that a clock is wrong."""
 
@@ -85,7 +86,7 @@ def input_doubts(event: ExposureReduced, design: DesignLoaded, earlier: Iterable
     """What is wrong with an exposure as a whole."""
     yield from event.notes
     sky = [fibre.fibre for fibre in design.fibres if fibre.role is Role.SKY]
-    if sky:
+    if len(sky) >= MIN_SKY_FIBRES:
         lit = np.isin(event.fibre_F, sky) & (event.ivar_FP > 0).any(axis=1)
         n_lit = len(np.unique(event.fibre_F[lit]))
         if n_lit < MIN_SKY_SHARE * len(sky):

@@ -9,8 +9,12 @@ from helpers.night import Surrogate, config, design, exposure, play, verdicts
 from live_spec.core.advisor import Advisor
 from live_spec.core.messages import advice_json, snapshot_from_json, snapshot_json
 from live_spec.events import (
+    DesignLoaded,
+    ExposureReduced,
+    Fibre,
     InputLost,
     LabelsPredicted,
+    OverrideRecorded,
     PredictionFailed,
     PredictLabels,
     RaiseAlarm,
@@ -308,3 +312,95 @@ def test_posterior_without_uncertainty_is_not_trusted() -> None:
     )
     row = advisor.snapshot(source="LIVE").fibres[0]
     assert (row.state, row.why) == ("not trusted", "the network gave no uncertainty")
+
+
+def with_sky(n_sky: int = 20) -> DesignLoaded:
+    base = design(5)
+    return replace(base, fibres=(*base.fibres[:5], *(Fibre(100 + i, "", role=Role.SKY) for i in range(n_sky))))
+
+
+def sky_exposure(number: int, n_lit: int) -> ExposureReduced:
+    return exposure(number, [60.0] * (5 + n_lit), fibres=[*range(1, 6), *range(100, 100 + n_lit)])
+
+
+def test_too_few_sky_fibres_withhold_the_verdict_until_a_person_accepts() -> None:
+    advisor = Advisor(config())
+    events = [with_sky(), sky_exposure(1, 20), sky_exposure(2, 4), sky_exposure(3, 20), sky_exposure(4, 20)]
+    advice = verdicts(play(advisor, events))
+    assert [a.verdict for a in advice] == [CONTINUE, NO_ADVICE, NO_ADVICE, NO_ADVICE]
+    assert advice[-1].cause == "sky: 4 of 20 sky fibres have data in exposure 2"
+    accepted = OverrideRecorded("v1", "kp", "accept", "data-doubt", "sky looks fine on the raw frames")
+    assert [a.verdict for a in verdicts(play(advisor, [accepted]))] == [STOP]
+
+
+def test_a_hold_keeps_stops_back_until_it_expires_or_the_field_changes() -> None:
+    advisor = Advisor(config())
+    hold = OverrideRecorded("v1", "kp", "hold", "weather", "thin cirrus", expires_after=3)
+    events = [design(), exposure(1, [60.0] * 10), hold, exposure(2, [60.0] * 10), exposure(3, [60.0] * 10)]
+    advice = verdicts(play(advisor, events))
+    assert [a.verdict for a in advice] == [CONTINUE] * 4
+    assert advice[2].cause.startswith("held by kp to exposure 3, reason weather 'thin cirrus'; without it STOP")
+    assert advice[2].override is not None
+    assert verdicts(play(advisor, [exposure(4, [60.0] * 10)]))[-1].verdict is STOP  # expired
+    other = [design(visit="v2"), *(exposure(n, [60.0] * 10, visit="v2") for n in (1, 2))]
+    forever = replace(hold, expires_after=None)
+    fresh = Advisor(config())
+    assert (
+        verdicts(play(fresh, [design(), forever, exposure(1, [60.0] * 10), exposure(2, [60.0] * 10)]))[-1].verdict
+        is CONTINUE
+    )
+    assert verdicts(play(fresh, other))[-1].verdict is STOP
+    assert any("audit: kp hold" in line for line in fresh.snapshot(source="LIVE").log)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        OverrideRecorded("v1", "", "hold", "weather"),
+        OverrideRecorded("v1", "kp", "explode", "weather"),
+        OverrideRecorded("v1", "kp", "hold", "boredom"),
+        OverrideRecorded("v9", "kp", "hold", "weather"),
+    ],
+)
+def test_overrides_need_a_name_an_action_a_reason_and_the_open_visit(bad: OverrideRecorded) -> None:
+    advisor = Advisor(config())
+    actions = play(advisor, [design(), bad])
+    assert [a.kind for a in actions] == ["input-bad"]
+
+
+def test_clocks_that_disagree_are_said_and_withhold_the_verdict() -> None:
+    ahead = replace(exposure(1, [60.0] * 10), received_at="2026-11-22T03:07:00Z")  # dated 60 s after it arrived
+    (advice,) = run([design(), ahead])
+    assert advice.verdict is NO_ADVICE
+    assert "clock: exposure 1 is dated 60 s after it arrived" in advice.cause
+    back = replace(exposure(2, [60.0] * 10), observed_at="2026-11-22T03:01:00Z")
+    assert (
+        run([design(), exposure(1, [60.0] * 10), back])[-1].cause == "clock: exposure 2 is dated before an earlier one"
+    )
+
+
+def test_midnight_does_not_split_a_visit() -> None:
+    times = ["2026-11-22T23:55:00Z", "2026-11-23T00:03:00Z"]
+    events = [replace(exposure(n, [60.0] * 10), observed_at=time) for n, time in enumerate(times, 1)]
+    assert run([design(), *events])[-1].verdict is STOP
+
+
+def test_contributions_name_what_the_field_lacks() -> None:
+    field = [design(), exposure(1, [42.0] * 10), exposure(2, [14.0] * 9 + [0.0]), exposure(3, [14.0] * 9 + [0.0])]
+    advice = run(field, Surrogate(untrusted=frozenset({1, 2}), floors={3: 0.2}))
+    terms = {term.name: term.share for term in advice[-1].contributions}
+    assert terms["fibre loss"] == pytest.approx(0.1)
+    assert terms["not trusted"] == pytest.approx(0.2)
+    assert terms["faint"] == pytest.approx(0.1)
+    assert terms["cloud"] == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("bad_snr", [0.0, 4.0])
+def test_one_bad_exposure_is_weighed_down_and_shown(bad_snr: float) -> None:
+    clean, dirty = Advisor(config()), Advisor(config())
+    play(clean, [design(), *(exposure(n, [40.0] * 10) for n in (1, 2, 3))])
+    actions = play(dirty, [design(), *(exposure(n, [40.0] * 10) for n in (1, 2)), exposure(3, [bad_snr] * 10),
+                           exposure(4, [40.0] * 10, seed=0)])  # fmt: skip
+    one, two = (a.snapshot(source="LIVE").elements[0].median_sigma for a in (clean, dirty))
+    assert two == pytest.approx(one, rel=0.03)
+    assert any(isinstance(a, RaiseAlarm) and a.kind in ("throughput-low", "many-missing") for a in actions)
