@@ -37,6 +37,9 @@ from live_spec.spectra.snr import snr_per_pixel
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
+NOISY = 10.0
+"""A pixel with more than this many times the error of the spectrum's typical pixel is taken for masked: at any S/N
+worth advising on, its flux says less than the continuum does, and the network does not know errors."""
 NO_PIXELS = "no usable pixels"
 HALF_MISSING = "fewer than half of the pixels hold information: no photon sigma"
 NO_GUARD = "the model bundle has no domain guard"
@@ -56,6 +59,13 @@ class _Rows:
         return cls(np.full((5, n_fibres, N_LABELS), np.nan), np.zeros(n_fibres, np.bool_), [NO_PIXELS] * n_fibres)
 
 
+def without_noisy_pixels(x_FC: Float32, ivar_FC: Float32, blank_C: Float32) -> tuple[Float32, Float32]:
+    """Network inputs in which pixels beyond :data:`NOISY` are masked, that is ``blank_C`` with ivar 0."""
+    typical_F = [np.median(ivar_C[ivar_C > 0]) if (ivar_C > 0).any() else 0.0 for ivar_C in ivar_FC]
+    noisy_FC = ivar_FC < np.array(typical_F, np.float32)[:, None] / NOISY**2
+    return np.where(noisy_FC, blank_C, x_FC), np.where(noisy_FC, np.float32(0), ivar_FC)
+
+
 class Engine:
     """Predicts labels with a bundle.
 
@@ -70,7 +80,7 @@ class Engine:
         passes: Dropout passes; by default the number the bundle was calibrated with.
         threads: CPU threads; by default all cores. Does not change any bit of a result.
         device: ``"cpu"`` or ``"cuda"``.
-        kernel: ``"shared"``, the fast passes (CPU only), or ``"plain"``, the network's module, which a GPU gets. The two
+        kernel: ``"shared"``, the fast passes (CPU only), or ``"plain"``, the network's module, which a GPU gets. They
             agree to rounding, not to the bit, and with ``"plain"`` a spectrum's last bits may depend on its neighbours.
     Raises:
         ValueError: For fewer than 2 passes, fewer than 1 thread, or a device or kernel that is not there.
@@ -129,7 +139,8 @@ class Engine:
 
         Args:
             flux_FP: Flux in any positive unit, shape (F, 8575); values where ``ivar`` is 0 are not used.
-            ivar_FP: Inverse variance of the flux; 0, negative or not finite means no information.
+            ivar_FP: Inverse variance of the flux; 0, negative or not finite means no information, and so does less than
+                a hundredth of the spectrum's median.
         Returns:
             A row per spectrum; NaN and not trusted where a spectrum has no usable pixel.
         Raises:
@@ -149,7 +160,9 @@ class Engine:
 
     def _fill(self, rows: _Rows, flux_GP: NDArray[np.floating], ivar_GP: NDArray[np.floating], first: int) -> None:
         normalised = normalise(flux_GP, ivar_GP)
-        x_GC, ivar_GC = network_input(normalised, self.bundle.mean_spectrum_C)
+        x_GC, ivar_GC = without_noisy_pixels(
+            *network_input(normalised, self.bundle.mean_spectrum_C), 1 - self.bundle.mean_spectrum_C
+        )
         usable = np.flatnonzero((ivar_GC > 0).any(axis=1))
         if not len(usable):
             return

@@ -184,6 +184,15 @@ def test_a_spectrum_without_information_is_nan_and_not_trusted_and_harms_nobody(
     assert_same_bits(alone, got, slice(0, 1))
 
 
+def test_a_hopelessly_noisy_pixel_counts_as_masked(engine):
+    flux, ivar = spectra(2)
+    flux[1], ivar[1] = flux[0], ivar[0]
+    ivar[:, 1000] = 0
+    flux[1, 1000], ivar[1, 1000] = 50 * flux[0].max(), 1e-4 * np.median(ivar[1])
+    got = engine.predict(flux, ivar)
+    assert_same_bits(engine.predict(flux[:1], ivar[:1]), got, slice(1, 2))
+
+
 def test_a_spectrum_with_half_of_its_pixels_has_no_total_and_is_not_trusted(engine):
     flux, ivar = spectra(1)
     ivar[:, APSTAR.cut[::2]] = 0
