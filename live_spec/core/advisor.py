@@ -15,9 +15,10 @@ from typing import assert_never
 from live_spec.config import Config
 from live_spec.core import picture
 from live_spec.core.cause import cause, contributions, limiting_label, why_no_target_counts
+from live_spec.core.pulls import PullMonitor, half_pulls
 from live_spec.core.rules import Decision, decide
 from live_spec.core.stars import StarLibrary
-from live_spec.core.visit import Asked, Judged, Visit, moment
+from live_spec.core.visit import Asked, Judged, Visit, half_name, moment
 from live_spec.core.watch import exposure_alarms
 from live_spec.events import (
     OVERRIDE_ACTIONS,
@@ -36,11 +37,14 @@ from live_spec.events import (
     Verdict,
     VisitEnded,
 )
+from live_spec.labels import symbol
 from live_spec.snapshot import Snapshot
 
 MAX_STARS = 6000
 """Stars of ended visits kept in memory: a night of 300-fibre designs, 410 MB."""
 LOG_LENGTH = 200
+MIN_STARS = 20
+"""Goal fibres below which the halves of a visit are not compared."""
 
 
 class Advisor:
@@ -66,6 +70,9 @@ class Advisor:
         self._last_data_s: float | None = None
         self._stale: Advice | None = None
         self._log: list[str] = []
+        self._pulls = PullMonitor()
+        self._halves: dict[str, LabelsPredicted | None] = {}
+        self._goal_labels = frozenset(label for target in config.target for label in target.goals)
 
     # -- events in, actions out ----------------------------------------------------------------------------------
 
@@ -164,6 +171,8 @@ class Advisor:
         return (*alarms, request)
 
     def _predicted(self, event: LabelsPredicted) -> tuple[Action, ...]:
+        if event.visit in self._halves:
+            return self._compare_halves(event)
         visit = self._visit
         if visit is None or event.visit != visit.design.visit or event.exposure not in visit.asked:
             return ()  # the field has changed while the network was at work
@@ -175,6 +184,29 @@ class Advisor:
             text = f"{100 * untrusted:.0f}% of the targets are not trusted after exposure {event.exposure}"
             return (self._alarm("many-untrusted", "serious", text), advice)
         return (advice,)
+
+    def _compare_halves(self, event: LabelsPredicted) -> tuple[Action, ...]:
+        """The second answer about an ended visit gives its pulls; an over-confident bundle is said once."""
+        self._halves[event.visit] = event
+        name = event.visit.rpartition("#")[0]
+        first, second = (self._halves.get(half_name(name, half)) for half in (1, 2))
+        if first is None or second is None:
+            return ()
+        before = self.distrust
+        self._pulls.add(half_pulls(first, second))
+        self._halves.clear()
+        if self.distrust is None or before is not None:
+            return ()
+        return (self._alarm("calibration-drift", "serious", self.distrust),)
+
+    @property
+    def distrust(self) -> str | None:
+        """Why the bundle's uncertainties are not believed tonight; advice is then given in shadow mode only."""
+        worst = self._pulls.overconfident(self._goal_labels)
+        if not worst:
+            return None
+        label = max(worst, key=lambda name: worst[name])
+        return f"calibration: {symbol(label)} differs between halves of a visit by {worst[label]:.2f} of its own sigma"
 
     def _failed(self, event: PredictionFailed) -> tuple[Action, ...]:
         visit = self._visit
@@ -227,11 +259,13 @@ class Advisor:
         visit = self._visit
         if visit is None or visit.design.visit != name:
             return ()
+        questions = visit.ask_halves() if len(visit.goals) >= MIN_STARS else None
+        self._halves = {question.visit: None for question in questions or ()}
         visit.spectra.fold_into(self._library, tuple(fibre.star for fibre in visit.goals.fibres), name)
         self._ended.add(name)
         self._visit = None
         self._log.append(f"visit {name} ended after {max(visit.spectra.numbers, default=0)} exposures")
-        return ()
+        return questions or ()
 
     def _heard(self, now_s: float) -> None:
         """New data came: a repeated message is none, and does not keep an old advice alive."""
@@ -296,7 +330,7 @@ class Advisor:
         revision = sum(advice.exposure == exposure for advice in visit.advice) + 1
         states = judged.standing.state_F if judged else ()
         observed_at = asked.observed_at if asked else design.observed_at
-        degraded = (*(asked.doubts if asked else ()), *((judged.degraded,) if judged and judged.degraded else ()))
+        reasons = (*(asked.doubts if asked else ()), judged.degraded if judged else None, self.distrust)
         return Advice(
             id=f"{design.visit}/{exposure}/{suffix or revision}",
             visit=design.visit,
@@ -306,7 +340,7 @@ class Advisor:
             exposures=max(0, (decision.stop_after or exposure) - exposure),
             stop_after=decision.stop_after,
             cause=words,
-            mode=policy.mode,
+            mode="shadow" if self.distrust else policy.mode,
             rule=f"{policy.active_rule.name} v{policy.active_rule.version}",
             need=decision.need,
             have=decision.have,
@@ -318,7 +352,7 @@ class Advisor:
             plan=design.plan,
             observed_at=observed_at,
             valid_until=_valid_until(observed_at, asked.exptime_s if asked else None, self._config.limits.stale_stop),
-            degraded=tuple(dict.fromkeys(degraded)),
+            degraded=tuple(dict.fromkeys(reason for reason in reasons if reason)),
             bundle=judged.bundle if judged else None,
             config=self._config.sha,
             inputs=asked.inputs if asked else tuple(message for message in visit.inputs if message),

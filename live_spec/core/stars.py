@@ -9,6 +9,7 @@ is folded into the star and the exposures are let go.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -152,27 +153,40 @@ class VisitSpectra:
             table[row, np.searchsorted(self._fibre_F, spectra.fibre_F)] = getattr(spectra, name)
         return table
 
+    def halves(self) -> tuple[Combined, Combined] | None:
+        """The visit's own light in two halves of whole pairs: 1, 2, 5, 6 ... and 3, 4, 7, 8 ..."""
+        numbers = self.numbers
+        first, second = ([n for i, n in enumerate(numbers) if i // 2 % 2 == half] for half in (0, 1))
+        if len(second) < 2:
+            return None
+        return self._combine(first, earlier=False), self._combine(second, earlier=False)
+
     def combine(self) -> Combined:
         """Inverse-variance sum of earlier visits and all exposures, in ascending exposure order."""
+        return self._combine(self.numbers, earlier=True)
+
+    def _combine(self, numbers: Sequence[int], *, earlier: bool) -> Combined:
         n_fibres = len(self._fibre_F)
         shape = (n_fibres, next((s.flux_FP.shape[1] for s in self._exposures.values()), APSTAR.n_pixels))
         flux_FP, ivar_FP = np.ones(shape, np.float32), np.zeros(shape, np.float32)
         for start in range(0, n_fibres, BLOCK):
             rows = slice(start, min(start + BLOCK, n_fibres))
-            flux_FP[rows], ivar_FP[rows] = self._combine_block(rows, shape[1])
+            flux_FP[rows], ivar_FP[rows] = self._combine_block(rows, shape[1], numbers, earlier=earlier)
         cut = APSTAR.cut if shape[1] == APSTAR.n_pixels else slice(None)
         info_F = np.median(ivar_FP[:, cut], axis=1) if n_fibres else np.empty(0)
         return Combined(flux_FP, ivar_FP, info_F.astype(np.float64))
 
-    def _combine_block(self, rows: slice, n_pixels: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _combine_block(
+        self, rows: slice, n_pixels: int, numbers: Sequence[int], *, earlier: bool
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         fibre_F = self._fibre_F[rows]
         weight_FP = np.zeros((len(fibre_F), n_pixels))
         signal_FP = np.zeros_like(weight_FP)
-        for row, earlier in enumerate(self._earlier[rows]):
-            if earlier is not None:
-                weight_FP[row] = earlier.ivar_P
-                signal_FP[row] = earlier.ivar_P.astype(np.float64) * earlier.flux_P
-        for number in self.numbers:
+        for row, before in enumerate(self._earlier[rows] if earlier else ()):
+            if before is not None:
+                weight_FP[row] = before.ivar_P
+                signal_FP[row] = before.ivar_P.astype(np.float64) * before.flux_P
+        for number in numbers:
             spectra = self._exposures[number]
             there = np.isin(spectra.fibre_F, fibre_F)
             at = np.searchsorted(fibre_F, spectra.fibre_F[there])

@@ -100,6 +100,11 @@ def input_doubts(event: ExposureReduced, design: DesignLoaded, earlier: Iterable
         yield f"clock: exposure {event.exposure} is dated {(here - received).total_seconds():.0f} s after it arrived"
 
 
+def half_name(visit: str, half: int) -> str:
+    """What the question about half a visit is called."""
+    return f"{visit}#half{half}"
+
+
 def moment(text: str | None) -> datetime | None:
     """A UTC time from its ISO text; ``None`` when it is unknown or no time."""
     if text is None:
@@ -183,6 +188,23 @@ class Visit:
             flux_FP=combined.flux_FP[row_F],
             ivar_FP=combined.ivar_FP[row_F],
         )
+
+    def ask_halves(self) -> tuple[PredictLabels, PredictLabels] | None:
+        """The two halves of an ended visit as questions under names of their own."""
+        halves = self.spectra.halves()
+        if halves is None:
+            return None
+        first, second = (
+            PredictLabels(
+                visit=half_name(self.design.visit, number),
+                exposure=max(self.spectra.numbers),
+                fibre_F=self.goals.fibre_F[half.info_F > 0],
+                flux_FP=half.flux_FP[half.info_F > 0],
+                ivar_FP=half.ivar_FP[half.info_F > 0],
+            )
+            for number, half in enumerate(halves, 1)
+        )
+        return first, second
 
     def conclude(self, event: LabelsPredicted, config: Config) -> Judged:
         """Turn a prediction into standings."""

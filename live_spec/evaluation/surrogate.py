@@ -91,13 +91,14 @@ def true_field(visit: str, n_fibres: int, plan: int, exposure_s: float, rng: np.
 def read(field: TrueField, request: PredictLabels) -> LabelsPredicted:
     """What the network would say: the true sigmas with its calibration error."""
     row_F = request.fibre_F - 1
+    rng = np.random.default_rng([*request.visit.encode(), request.exposure])
     info_F = request.ivar_FP[:, 0].astype(np.float64)
     said_FL = field.said_over_true_FL[row_F]
     floor_FL = field.floor_FL[row_F] * said_FL
     photon_FL = field.photon_FL[row_F] * said_FL * (100.0 / np.sqrt(info_F))[:, None]
     trusted_F = field.trusted_F[row_F]
     posterior = LabelPosterior(
-        value_FL=np.zeros_like(floor_FL),
+        value_FL=rng.normal(0.0, photon_FL / said_FL),  # what photons do; the rest of the error is the same each time
         epistemic_FL=0.7 * floor_FL,
         aleatoric_FL=sqrt(1 - 0.49) * floor_FL,
         photon_FL=photon_FL,
