@@ -85,10 +85,13 @@ def gas_table(folder: Path) -> dict[str, Any]:
 
 
 def unsold(ionisation_ev: float, stage: int, ep_ev: float, wavelength_aa: float) -> float:
-    """log10 of the van der Waals width per H atom at 10^4 K, rad s^-1 cm^3, by Unsold's C6 (Gray 2005, eq. 11.30)."""
+    """log10 of the van der Waals width per H atom at 10^4 K, rad s^-1 cm^3: Unsold's, times the customary 2.5.
+
+    4.94 + 0.4 log C6 is Gray 2005, eq. 11.30, at 10^4 K; the 0.4 on top is the factor.
+    """
     lower, upper = max(ionisation_ev - ep_ev, 0.3), max(ionisation_ev - ep_ev - 12398.4 / wavelength_aa, 0.15)
     c6 = 0.3e-30 * (stage + 1) ** 2 * abs(1 / upper**2 - 1 / lower**2)
-    return float(np.clip(5.49 + 0.4 * np.log10(c6), -7.8, -6.3))
+    return float(np.clip(4.94 + 0.4 + 0.4 * np.log10(c6), -7.8, -6.3))
 
 
 def atomic_lines(path: Path, gas: dict[str, Any]) -> list[tuple[float, str, float, float, float]]:
