@@ -46,16 +46,16 @@ def spectra(
             labels_L[INDEX[name]] = float(value)
         except ValueError:
             raise click.BadParameter(f"{change!r} is not NAME=DEX, e.g. mg_h=0.2", param_hint="--label") from None
+    effects = Effects(lsf_fwhm_kms=(lsf_fwhm_kms, lsf_fwhm_kms), model_error=0.0)
     try:
         flux_P = Synthesizer().spectrum(labels_L, lsf_fwhm_kms=FINEST_LSF_KMS if snr else lsf_fwhm_kms)
+        flux_FP = np.tile(flux_P, (n_spectra, 1))
+        if snr:
+            flux_FP, ivar_FP, mask_FP = observe(flux_FP, np.full(n_spectra, snr), np.random.default_rng(seed), effects)
+        else:
+            ivar_FP, mask_FP = np.full_like(flux_FP, 1e6), np.zeros(flux_FP.shape, np.int32)
     except ValueError as error:
         raise click.ClickException(str(error)) from None
-    flux_FP = np.tile(flux_P, (n_spectra, 1))
-    if snr:
-        effects = Effects(lsf_fwhm_kms=(lsf_fwhm_kms, lsf_fwhm_kms), model_error=0.0)
-        flux_FP, ivar_FP, mask_FP = observe(flux_FP, np.full(n_spectra, snr), np.random.default_rng(seed), effects)
-    else:
-        ivar_FP, mask_FP = np.full_like(flux_FP, 1e6), np.zeros(flux_FP.shape, np.int32)
     np.savez_compressed(out, flux=flux_FP, ivar=ivar_FP, mask=mask_FP, labels=labels_L, label_names=np.array(LABELS))
     click.echo(f"{n_spectra} spectra in {out}", err=True)
 

@@ -23,8 +23,8 @@ HYDROGEN_EV: Final = 13.598434
 THOMSON: Final = 6.6524587e-25
 BRACKETT_UPPER: Final = tuple(range(10, 22))
 STARK_SCALE: Final = 4.0
-"""Width of the Stark profile over the shift in the normal field: its wing meets Holtsmark's 1.5 (F / F0)^-5/2 at 2.5, and
-electrons acting as the ions do raise that by 2^2/3."""
+"""Width of the Stark profile over the shift in the normal field: its wing meets Holtsmark's 1.5 (F / F0)^-5/2 at 2.5,
+and electrons acting as the ions do raise that by 2^2/3."""
 
 # John 1988, table 3a (lambda > 0.3645 um) and table 2.
 _FREE_FREE: Final = np.array(

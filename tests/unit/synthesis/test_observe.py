@@ -102,3 +102,8 @@ def test_an_impossible_signal_to_noise_is_refused(models_FP: np.ndarray, snr: fl
 def test_a_wrong_grid_is_refused(models_FP: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"\(F, 8575\)"):
         observe(models_FP[:, :7514], np.full(16, 50.0), np.random.default_rng(0))
+
+
+def test_a_profile_sharper_than_the_models_is_refused(models_FP: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="stored at 11.0 km/s"):
+        blur(models_FP, np.random.default_rng(0), replace(QUIET, lsf_fwhm_kms=(8.0, 13.0)))
