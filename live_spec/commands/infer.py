@@ -167,7 +167,7 @@ def _print_table(path: Path, answers: Sequence[Answer]) -> None:
 
     from live_spec.labels import symbol
 
-    table = Table(title=escape(str(path)), box=None, title_justify="left", pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(title=escape(str(path)), box=None, title_justify="left", pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("star", no_wrap=True)
     for column in ("row", "S/N", *map(symbol, SHOWN)):
         table.add_column(column, justify="right", no_wrap=True)

@@ -194,12 +194,12 @@ class Engine:
             space = self._space.buffers = Workspace(self._shared, GROUP)
         labels = self.bundle.labels
         prefix = self._shared.layout.prefix(torch.tensor(x_GC))
-        outputs, hidden_GH = self._shared.run(prefix, space)
+        outputs, hidden = self._shared.run(prefix, space)
         summaries = [
             summarise_passes(out[:N_LABELS].T, out[N_LABELS:].T, mean_L=labels.mean_L, std_L=labels.std_L)
             for out in outputs
         ]
-        derivatives = self._sensitivity.derivatives(prefix, hidden_GH)
+        derivatives = self._sensitivity.derivatives(prefix, hidden)
         photon = [photon_sigma(*pair) for pair in zip(derivatives, pixel_variance(ivar_GC), strict=True)]
         return np.stack(summaries, axis=1), np.stack(photon) * labels.std_L
 

@@ -11,11 +11,12 @@ the 18 input pixels from 4j - 6, through the 11 pixels from 4j - 3 of each chann
 # labels share, L labels, G spectra of a group.
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from live_spec.labels import INDEX, N_LABELS
 from live_spec.nets.censored import ATMOSPHERE, ApogeeBCNNCensored
@@ -45,30 +46,32 @@ class Elements:
 
 @dataclass(frozen=True)
 class Prefix:
-    """What no dropout touches, of the spectra of a group."""
+    """What no dropout touches, of the spectra of a group; a tensor per spectrum, see :func:`each_product`."""
 
-    window_GJK: Tensor
+    window_JK: Sequence[Tensor]
     """Outputs of the first convolution around each pooled position, pixel-major, then a constant 1."""
-    first_GEH: tuple[Tensor, ...]
-    """Units of the first layer of each size of element networks."""
+    first_EH: Sequence[tuple[Tensor, ...]]
+    """Units of the first layer of the element networks, a tensor per size."""
 
     def __len__(self) -> int:
-        return len(self.window_GJK)
+        return len(self.window_JK)
 
 
-def each_product(left_GMK: Tensor, matrix_NK: Tensor) -> Tensor:
-    """``left @ matrix.T`` of each spectrum on its own, shape (G, M, N).
+def each_product(left_MK: Iterable[Tensor], matrix_NK: Tensor) -> list[Tensor]:
+    """``left @ matrix.T`` of each spectrum of a group on its own, shapes (M, N).
 
     The matrix is too large for a core's cache and each product too small to hide reading it, so it is read in pieces,
-    once per group.
+    once per group. Left sides and results are tensors of their own, not slices of one: then all of them begin at an
+    address that is a multiple of 64, and a product may be rounded otherwise at another address.
     """
-    out_GMN = torch.empty(*left_GMK.shape[:2], len(matrix_NK))
+    left = [one.clone() if one.data_ptr() % 64 else one for one in left_MK]
+    out = [torch.empty(len(one), len(matrix_NK)) for one in left]
     n_rows = max(1, _CACHED // matrix_NK.shape[1])
     for first in range(0, len(matrix_NK), n_rows):
         piece_KN = matrix_NK[first : first + n_rows].t()
-        for left_MK, out_MN in zip(left_GMK, out_GMN, strict=True):
-            torch.mm(left_MK, piece_KN, out=out_MN[:, first : first + n_rows])
-    return out_GMN
+        for one, out_MN in zip(left, out, strict=True):
+            torch.mm(one, piece_KN, out=out_MN[:, first : first + n_rows])
+    return out
 
 
 class Layout:
@@ -144,22 +147,22 @@ class Layout:
 
     def prefix(self, x_GC: Tensor) -> Prefix:
         """First convolution and first element layers of a group of spectra."""
-        padded_G = torch.zeros(len(x_GC), max(self.n_padded, self.pad_left + self.n_pixels))
-        padded_G[:, self.pad_left : self.pad_left + self.n_pixels] = x_GC
-        window_GJK = torch.empty(len(x_GC), self.n_pooled, self.n_window)
-        for padded, window_JK in zip(padded_G, window_GJK, strict=True):
-            reach_JX = padded.unfold(0, REACH, POOL)[: self.n_pooled].contiguous()
-            torch.addmm(self.reach_bias_K, reach_JX, self.reach_XK, out=window_JK)
-        window_GJK.relu_().mul_(self.inside_JK)
         # The pixel after the last is the 0 that pads the element windows.
-        x_GC0 = torch.cat([x_GC, x_GC.new_zeros(len(x_GC), 1)], 1)
-        return Prefix(window_GJK, tuple(self._first(group, x_GC0) for group in self.elements))
+        first = [self._first(group, [functional.pad(x_C, (0, 1)) for x_C in x_GC]) for group in self.elements]
+        return Prefix([self._windows(x_C) for x_C in x_GC], list(zip(*first, strict=True)) or [()] * len(x_GC))
+
+    def _windows(self, x_C: Tensor) -> Tensor:
+        padded = functional.pad(x_C, (self.pad_left, max(0, self.n_padded - self.pad_left - self.n_pixels)))
+        reach_JX = padded.unfold(0, REACH, POOL)[: self.n_pooled].contiguous()
+        return torch.addmm(self.reach_bias_K, reach_JX, self.reach_XK).relu_().mul_(self.inside_JK)
 
     @staticmethod
-    def _first(group: Elements, x_GC0: Tensor) -> Tensor:
-        window_EG1W = x_GC0[:, group.pixels_EW].transpose(0, 1)[:, :, None]
-        products = (each_product(window, kernel) for window, kernel in zip(window_EG1W, group.kernel1_EHW, strict=True))
-        return torch.cat([*products], 1).add_(group.bias1_EH).relu_()
+    def _first(group: Elements, padded: Sequence[Tensor]) -> list[Tensor]:
+        products = [
+            each_product([x_C0[pixels_W][None] for x_C0 in padded], kernel_HW)
+            for pixels_W, kernel_HW in zip(group.pixels_EW, group.kernel1_EHW, strict=True)
+        ]
+        return [torch.cat(units).add_(group.bias1_EH).relu_() for units in zip(*products, strict=True)]
 
 
 def _lay_elements(

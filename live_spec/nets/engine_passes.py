@@ -10,8 +10,8 @@ Every product has a fixed shape and holds one spectrum, so that a spectrum's bit
 their number or order, or on the number of threads.
 """
 
-# Shape legend: S passes, T the same and the dropout-off network as one column more, G spectra of a group; otherwise as
-# in ``engine_layout``.
+# Shape legend: S passes, T the same and the dropout-off network as one column more; otherwise as in
+# ``engine_layout``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ class Workspace:
         self.weighted = torch.empty(CHUNK, POOL * layout.filters * layout.n_window)
         self.outputs = torch.empty(CHUNK, POOL, layout.filters, n_t)
         self.pooled = torch.empty(CHUNK * layout.filters, n_t)
-        self.hidden_GHT = torch.empty(n_group, len(layout.bias1_H), n_t)
+        self.hidden_HT = [torch.empty(len(layout.bias1_H), n_t) for _ in range(n_group)]
         self.units_UT = torch.empty(layout.head_LU.shape[1], n_t)
 
 
@@ -116,27 +116,28 @@ class SharedMaskPasses:
         keep_JKT[:, :-1, -1] = 1.0 - self.rate
         return keep_JKT
 
-    def run(self, prefix: Prefix, space: Workspace) -> tuple[list[NDArray[np.float32]], Tensor]:
+    def run(self, prefix: Prefix, space: Workspace) -> tuple[list[NDArray[np.float32]], list[Tensor]]:
         """Every pass of the spectra of a group, at most as many as the workspace holds.
 
         Returns:
             Per spectrum: values and log-variances of all passes in standardised labels, shape (2 L, S); and the first
-            dense layer of the dropout-off network before its ReLU, shape (G, H).
+            dense layer of the dropout-off network before its ReLU, shape (H,).
         """
-        hidden_GHT = space.hidden_GHT[: len(prefix)]
-        self._convolve(prefix.window_GJK, space, hidden_GHT)
-        hidden_off_GH = hidden_GHT[:, :, -1] * (1.0 - self.rate) + self.layout.bias1_H
+        hidden = space.hidden_HT[: len(prefix)]
+        self._convolve(prefix.window_JK, space, hidden)
+        off = [hidden_HT[:, -1] * (1.0 - self.rate) + self.layout.bias1_H for hidden_HT in hidden]
         outputs = [
-            self._tail([first_GEH[g] for first_GEH in prefix.first_GEH], hidden_HT, space)[:, :-1].numpy()
-            for g, hidden_HT in enumerate(hidden_GHT)
+            self._tail(first_EH, hidden_HT, space)[:, :-1].numpy()
+            for first_EH, hidden_HT in zip(prefix.first_EH, hidden, strict=True)
         ]
-        return outputs, hidden_off_GH
+        return outputs, off
 
-    def _convolve(self, window_GJK: Tensor, space: Workspace, hidden_GHT: Tensor) -> None:
+    def _convolve(self, windows: Sequence[Tensor], space: Workspace, hidden: Sequence[Tensor]) -> None:
         """Second convolution, pool, dropout and first dense layer (without bias), position by position."""
         n_k, n_o, b, n_t = self.layout.n_window, POOL * self.layout.filters, self.layout.filters, self.n_columns
         zero = torch.zeros(1)
-        hidden_GHT.zero_()
+        for hidden_HT in hidden:
+            hidden_HT.zero_()
         for dense1, first in zip(self.dense1, range(0, self.layout.n_pooled, CHUNK), strict=True):
             here = slice(first, min(first + CHUNK, self.layout.n_pooled))
             n_j = here.stop - first
@@ -144,7 +145,7 @@ class SharedMaskPasses:
             weighted_JOK, outputs_JOT = weighted.view(n_j, n_o, n_k), outputs.view(n_j, n_o, n_t)
             pooled_JBT = pooled.view(n_j, b, n_t)
             keep, limit = self.keep_JKT[here], self.limit_FT[first * b : here.stop * b]
-            for window_JK, hidden_HT in zip(window_GJK, hidden_GHT, strict=True):
+            for window_JK, hidden_HT in zip(windows, hidden, strict=True):
                 torch.mm(window_JK[here], self.spread, out=weighted)
                 torch.bmm(weighted_JOK, keep, out=outputs_JOT)
                 torch.amax(outputs, 1, out=pooled_JBT)

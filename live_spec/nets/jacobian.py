@@ -18,7 +18,7 @@ noise and does not average out: that is for the guard.
 # Shape legend: as in ``engine_layout``; F fibres, R numbers all labels share.
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -61,29 +61,33 @@ class Sensitivity:
         self.reach_KX = torch.zeros(layout.n_window, -(-REACH // POOL) * POOL)
         self.reach_KX[:-1, :REACH] = layout.reach_XK[:, :-1].t()
 
-    def derivatives(self, prefix: Prefix, hidden_GH: Tensor | None = None) -> Iterator[Tensor]:
+    def derivatives(self, prefix: Prefix, hidden_H: Sequence[Tensor] | None = None) -> Iterator[Tensor]:
         """d(standardised label) / d(normalised flux), shape (L, C), spectrum after spectrum.
 
         Args:
             prefix: What :meth:`Layout.prefix` makes of the network inputs.
-            hidden_GH: The first dense layer before its ReLU, where it is known already.
+            hidden_H: The first dense layer of each spectrum before its ReLU, where it is known already.
         """
         layout = self.layout
-        outputs_GJO = torch.stack([window_JK @ layout.window_KO for window_JK in prefix.window_GJK])
-        pooled_GJB, tap_GJB = outputs_GJO.view(*outputs_GJO.shape[:2], POOL, layout.filters).max(2)
-        if hidden_GH is None:
-            hidden_GH = torch.stack([f.relu().flatten() @ layout.dense1_FH for f in pooled_GJB]) + layout.bias1_H
-        back_GRH = torch.stack([self._back_to_first_dense(hidden_H) for hidden_H in hidden_GH])
-        back_GRF = each_product(back_GRH, layout.dense1_FH)
-        own = [self._back_to_windows(*group) for group in zip(layout.elements, prefix.first_GEH, strict=True)]
-        for g, (pooled_JB, tap_JB, back_RF) in enumerate(zip(pooled_GJB, tap_GJB, back_GRF, strict=True)):
+        outputs = ((window_JK @ layout.window_KO).view(-1, POOL, layout.filters) for window_JK in prefix.window_JK)
+        pooled = [outputs_JTB.max(1) for outputs_JTB in outputs]
+        if hidden_H is None:
+            hidden_H = [p.values.relu().flatten() @ layout.dense1_FH + layout.bias1_H for p in pooled]
+        features = each_product(map(self._back_to_first_dense, hidden_H), layout.dense1_FH)
+        windows = [
+            self._back_to_windows(group, [first_EH[i] for first_EH in prefix.first_EH])
+            for i, group in enumerate(layout.elements)
+        ]
+        for g, (window_JK, (pooled_JB, tap_JB), back_RF) in enumerate(
+            zip(prefix.window_JK, pooled, features, strict=True)
+        ):
             back_RF.mul_(pooled_JB.flatten() > 0)
             derivative_LC = torch.zeros(len(layout.shares_LR), layout.n_pixels + 1)
-            shared_RC = self._through_convolutions(back_RF, tap_JB, prefix.window_GJK[g])
+            shared_RC = self._through_convolutions(back_RF, tap_JB, window_JK)
             torch.mm(layout.shares_LR, shared_RC, out=derivative_LC[:, :-1])
-            for group, own_GEW in zip(layout.elements, own, strict=True):
-                for name, pixels_W, own_W in zip(group.names, group.pixels_EW, own_GEW[g], strict=True):
-                    derivative_LC[INDEX[name]].index_add_(0, pixels_W, own_W)
+            for group, own in zip(layout.elements, windows, strict=True):
+                for name, pixels_W, own_1W in zip(group.names, group.pixels_EW, own, strict=True):
+                    derivative_LC[INDEX[name]].index_add_(0, pixels_W, own_1W[g][0])
             yield derivative_LC[:, :-1]
 
     def _back_to_first_dense(self, hidden_H: Tensor) -> Tensor:
@@ -93,14 +97,17 @@ class Sensitivity:
         return ((layout.shared_RH * (last_H > 0)) @ layout.dense2_HH.t()) * (hidden_H > 0)
 
     @staticmethod
-    def _back_to_windows(group: Elements, first_GEH: Tensor) -> Tensor:
-        """From the elements' values to their windows, through their own networks, shape (G, E, W)."""
-        second_GEH = torch.stack([first_EH[:, None] @ group.kernel2_EHH for first_EH in first_GEH])[:, :, 0]
-        value_GEH = group.value_EH * (second_GEH + group.bias2_EH > 0)
-        back_GEH1 = torch.stack([group.kernel2_EHH @ value_EH[..., None] for value_EH in value_GEH])
-        back_EG1H = (back_GEH1[..., 0] * (first_GEH > 0)).transpose(0, 1)[:, :, None]
-        own_EG1W = [each_product(back, kernel) for back, kernel in zip(back_EG1H, group.kernel1_EWH, strict=True)]
-        return torch.cat(own_EG1W, 1)
+    def _back_to_windows(group: Elements, first: Sequence[Tensor]) -> list[list[Tensor]]:
+        """From the elements' values to their windows through their own networks: per element and spectrum (1, W)."""
+        back = []
+        for first_EH in first:
+            second_EH = torch.baddbmm(group.bias2_EH[:, None], first_EH[:, None], group.kernel2_EHH)[:, 0]
+            second_EH1 = (group.value_EH * (second_EH > 0))[..., None]
+            back.append((group.kernel2_EHH @ second_EH1)[..., 0] * (first_EH > 0))
+        return [
+            each_product([back_EH[e : e + 1] for back_EH in back], kernel_WH)
+            for e, kernel_WH in enumerate(group.kernel1_EWH)
+        ]
 
     def _through_convolutions(self, back_RF: Tensor, tap_JB: Tensor, window_JK: Tensor) -> Tensor:
         """From derivatives with respect to the pooled features to those with respect to the pixels, shape (R, C)."""
@@ -108,7 +115,7 @@ class Sensitivity:
         n_j, b = tap_JB.shape
         # Each feature saw the window through the tap that won the pool, and the window the pixels through a ReLU.
         feature_JBK = self.kernel_OK.index_select(0, (tap_JB * b + torch.arange(b)).flatten()).view(n_j, b, -1)
-        feature_JBK *= (window_JK > 0).float()[:, None]
+        feature_JBK *= window_JK.sign()[:, None]
         feature_JBX = (feature_JBK.flatten(0, 1) @ self.reach_KX).view(n_j, b, -1)
         reach_JRX = torch.bmm(back_RF.view(n_r, n_j, b).transpose(0, 1), feature_JBX)
         # A pixel sums what overlapping positions say of it: pieces of one pool width, each shifted by its own place.
