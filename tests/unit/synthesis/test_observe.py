@@ -105,5 +105,5 @@ def test_a_wrong_grid_is_refused(models_FP: np.ndarray) -> None:
 
 
 def test_a_profile_sharper_than_the_models_is_refused(models_FP: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="stored at 11.0 km/s"):
+    with pytest.raises(ValueError, match=r"stored at 11\.0 km/s"):
         blur(models_FP, np.random.default_rng(0), replace(QUIET, lsf_fwhm_kms=(8.0, 13.0)))
