@@ -41,8 +41,8 @@ ANSWER_S = 2.0
 """How long a daemon has to be heard for the first time: two of its beats."""
 PAINT_S = 0.25
 """Least time between two paints for new data."""
-AGE_S = 1.0
-"""The age on the screen counts, so it is painted at least this often."""
+AGE_S = 0.5
+"""The age on the screen counts and a silent daemon must be seen within 3 s, so it is painted at least this often."""
 KEY_S = 0.05
 """Least time between two paints for keys."""
 
@@ -200,7 +200,7 @@ def narrate(ear: Ear, is_over: Callable[[], bool] = lambda: False) -> None:
             before = after
         if stand.phase is not phase and stand.withdrawn:
             click.echo(f"{ear.link.now(now_s):%H:%M:%S}  {after.source}  NO ADVICE: {clean(stand.why)}")
-        elif phase is Phase.LOST:
+        elif phase is Phase.LOST and stand.phase is not phase:
             click.echo(f"{ear.link.now(now_s):%H:%M:%S}  {after.source}  the daemon is heard again")
         phase = stand.phase
         if ear.socket.poll(int(1000 * PAINT_S)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from live_spec.snapshot import Snapshot
-from live_spec.view.format import clean
+from live_spec.view.format import clean, plural
 from live_spec.view.states import Standing, standing
 from live_spec.view.verdict import words
 
@@ -15,14 +15,15 @@ def sentences(before: Snapshot | None, after: Snapshot, now: datetime) -> list[s
     said = []
     new_visit = before is None or before.visit != after.visit
     if new_visit and after.visit is not None:
-        n_exposures = f", plan {after.plan} exposures" if after.plan else ""
-        said.append(f"design {after.design} loaded: {len(after.fibres)} fibres with goals{n_exposures}")
+        plan = f", plan {plural(after.plan, 'exposure')}" if after.plan else ""
+        said.append(f"design {after.design} loaded: {plural(len(after.fibres), 'fibre')} with goals{plan}")
     if after.exposure and (new_visit or before is None or before.exposure != after.exposure):
         of_plan = f" of {after.plan}" if after.plan else ""
         dither = f", dither {after.dither}" if after.dither else ""
         said.append(f"exposure {after.exposure}{of_plan} received{dither}")
-    known = () if new_visit or before is None else before.alarms
-    said += [f"alarm {alarm.level}: {alarm.text}" for alarm in after.alarms if alarm not in known]
+    known = set() if new_visit or before is None else {(alarm.kind, alarm.text) for alarm in before.alarms}
+    raised = {(alarm.kind, alarm.text): alarm for alarm in after.alarms}
+    said += [f"alarm {alarm.level}: {alarm.text}" for key, alarm in raised.items() if key not in known]
     given = after.advice
     if given and (before is None or before.advice is None or before.advice.id != given.id):
         said.append(f"after exposure {given.exposure}: {advice(after, standing(after, now))}")

@@ -58,10 +58,9 @@ def view(snapshot: Snapshot, ui: Ui, width: int, height: int, now: datetime, *, 
     shown = panels.by_need(snapshot.fibres)[first : first + room]
     place = f", {first + 1} to {first + len(shown)} shown" if len(shown) < len(snapshot.fibres) else ""
     title = pen.rule(f"fibres {len(snapshot.fibres)}, sorted by need{place}", "cells: sigma / goal")
-    # Before the first answer there are no element rows, but the fibres know their goals.
-    labels = [element.label for element in panels.required_first(snapshot)] or [
-        label for label in LABELS if label in shown[0].ratio
-    ]
+    # Labels without an element row (nothing measured yet, or no target that counts) come after the others.
+    labels = [element.label for element in panels.required_first(snapshot)]
+    labels += [label for label in LABELS if label in shown[0].ratio and label not in labels]
     caption, *rows = panels.fibre_table(pen, shown, labels, wide=is_wide)
     details = [panels.fibre_detail(pen, row, labels) for row in shown]
     if len(shown) == len(snapshot.fibres) and len(rows) + sum(map(len, details)) <= room:

@@ -273,12 +273,11 @@ SEVERITY = ("critical", "serious", "warning", "info")
 
 def alarms(pen: Pen, snapshot: Snapshot, rows: int) -> list[Text]:
     """The worst alarms, newest first within a level, then the newest lines of the log."""
-    ranked = sorted(
-        enumerate(snapshot.alarms),
-        key=lambda pair: (SEVERITY.index(pair[1].level) if pair[1].level in SEVERITY else 0, -pair[0]),
-    )
+    # The same words again replace the earlier ones; an unknown level ranks as the highest.
+    newest_first = [*{(alarm.kind, alarm.text): alarm for alarm in snapshot.alarms}.values()][::-1]
+    ranked = sorted(newest_first, key=lambda alarm: SEVERITY.index(alarm.level) if alarm.level in SEVERITY else 0)
     lines: list[Text] = []
-    for n, (_, alarm) in enumerate(ranked[:rows]):
+    for n, alarm in enumerate(ranked[:rows]):
         grave = alarm.level in ("critical", "serious")
         style = pen.theme.serious if grave else pen.theme.warning if alarm.level == "warning" else ""
         level = alarm.level.upper() if grave else alarm.level

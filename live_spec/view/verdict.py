@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from live_spec.events import Advice, Verdict
 from live_spec.snapshot import Snapshot
-from live_spec.view.format import interval, percent
+from live_spec.view.format import interval, percent, plural
 from live_spec.view.states import Phase, Standing
 
 
@@ -36,7 +36,7 @@ VOICE = {
 def words(snapshot: Snapshot, stand: Standing) -> Words:
     """What the screen says, after judging whether the daemon's last word still holds."""
     advice = snapshot.advice
-    plan = _exposures(snapshot.plan) if snapshot.plan else "as planned"
+    plan = plural(snapshot.plan, "exposure") if snapshot.plan else "as planned"
     if stand.withdrawn:
         lines = [("why", stand.why), ("do", stand.do)]
         if advice and advice.verdict is not Verdict.NO_ADVICE:
@@ -87,7 +87,7 @@ def _head(advice: Advice) -> str:
         return f"leave this field after exp {advice.exposure}"
     if advice.stop_after is None:
         return "follow the plan; no stop point is in sight"
-    more = f"{advice.exposures} more exposure{'s' if advice.exposures != 1 else ''}"
+    more = plural(advice.exposures, "more exposure")
     beyond = ", beyond the plan" if advice.verdict is Verdict.EXTEND else ""
     chosen = next((c for c in advice.choices if c.advised), None)
     minutes = f" ({chosen.minutes:.0f} min)" if chosen and chosen.minutes else ""
@@ -117,11 +117,11 @@ def _against_plan(advice: Advice) -> str:
     saved, minutes = saving(advice)
     time = f" ({minutes:.0f} min)" if saved > 0 and minutes else ""
     if advice.exposures == 0:
-        return f"{_exposures(advice.plan)} planned" + (f": this saves {saved}{time}" if saved > 0 else ": done")
+        return f"{plural(advice.plan, 'exposure')} planned" + (f": this saves {saved}{time}" if saved > 0 else ": done")
     change = f"this saves {saved}{time}" if saved > 0 else f"{-saved} more than planned" if saved < 0 else "no change"
     short = None if advice.have is None else round(advice.n_counting * (1 - advice.have))
     left = f"   stop now would leave {short} targets short" if short and advice.n_counting > 1 else ""
-    return f"{_exposures(advice.plan)}, {change}{left}"
+    return f"{plural(advice.plan, 'exposure')}, {change}{left}"
 
 
 def probability(p: float | None) -> str:
@@ -129,7 +129,3 @@ def probability(p: float | None) -> str:
     if p is None:
         return "--"
     return f"{p:.2f}" if p in (0.0, 1.0) else f"{min(max(p, 0.01), 0.99):.2f}"
-
-
-def _exposures(n: int) -> str:
-    return f"{n} exposure" if n == 1 else f"{n} exposures"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import pytest
-
 from live_specd.terminal import BEGIN, END, difference, split_keys
 
 

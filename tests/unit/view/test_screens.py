@@ -262,3 +262,17 @@ def test_an_answer_that_is_late_is_not_shown_as_the_last_exposures() -> None:
     text = view(replace(field(), exposure=5), Ui(), 80, 24, NOW).text
     assert "advice after exp 4" in text
     assert "exp 5 is being measured" in text
+
+
+def test_the_same_alarm_again_is_one_alarm() -> None:
+    snapshot = field()
+    again = tuple(replace(alarm, observed_at="2026-11-22T10:12:00Z") for alarm in snapshot.alarms)
+    text = view(replace(snapshot, alarms=(*snapshot.alarms, *again, *again)), Ui(), 80, 24, NOW).text
+    assert line_with(text, "SERIOUS").split()[:3] == ["▲", "SERIOUS", "10:12"]
+    assert line_with(text, "SERIOUS").rstrip().endswith("  1 more")
+
+
+def test_the_newest_of_the_worst_alarms_comes_first() -> None:
+    one, other = (replace(field().alarms[1], text=f"fibre {n} lost its light") for n in (1, 2))
+    text = view(replace(field(), alarms=(one, other, field().alarms[0])), Ui(), 80, 24, NOW).text
+    assert "fibre 2 lost its light" in line_with(text, "SERIOUS")
