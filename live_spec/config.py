@@ -117,6 +117,8 @@ class Rule(Model):
     """Stop when the remaining time would add less than this share of targets per stop point."""
     lead: Duration = 0.0
     """A stop must be announced this long before the exposure ends (HAL loads the next design 300 s ahead)."""
+    overhead: Duration | None = None
+    """Time lost with a field change. With it, a field whose rule may not be met is left when the next gains more."""
     forecast: Literal["reverting", "flat"] = "reverting"
     """Conditions revert to the night's mean, or go on as they were on average."""
     apsn2: float = Field(1600.0, gt=0)

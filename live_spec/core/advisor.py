@@ -16,7 +16,7 @@ from live_spec.config import Config
 from live_spec.core import picture
 from live_spec.core.cause import cause, contributions, limiting_label, why_no_target_counts
 from live_spec.core.pulls import PullMonitor, half_pulls
-from live_spec.core.rules import Decision, decide
+from live_spec.core.rules import Decision
 from live_spec.core.stars import StarLibrary
 from live_spec.core.visit import Asked, Judged, Visit, half_name, moment
 from live_spec.core.watch import exposure_alarms
@@ -279,8 +279,7 @@ class Advisor:
         doubt = self._doubt(visit, judged)
         if doubt:
             return self._no_advice(visit, asked.exposure, doubt, asked, judged)
-        decision = decide(rule, visit.situation(judged))
-        visit.decision = decision
+        decision = visit.decide(rule, judged)
         limiting = limiting_label(judged, visit.goals)
         words = cause(decision, judged, visit.goals, rule, limiting)
         if (held := visit.held(asked.exposure)) and decision.verdict in (Verdict.STOP, Verdict.MOVE_ON):

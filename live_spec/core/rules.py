@@ -16,6 +16,7 @@ from scipy.special import ndtr
 
 from live_spec.config import Rule
 from live_spec.core.forecast import Rates, Sigmas, finish, quantile, quorum
+from live_spec.core.marginal import best_stop
 from live_spec.core.progress import Progress
 from live_spec.events import Choice, Finish, Verdict
 
@@ -23,6 +24,8 @@ Array = NDArray[np.float64]
 
 RELEASE = 0.5
 """A stop that was advised or announced stays while P(rule met) is above this: noise alone does not reverse it."""
+LAST_RELEASE = 0.1
+"""The same after a stop was taken back in this visit: the next one was decisive, and only a real change undoes it."""
 DECISIVE = 0.95
 """A stop that the update before did not see coming needs this probability."""
 
@@ -62,6 +65,10 @@ class Situation:
     """(S/N)^2 at H = 11 of the visit's mean exposure; ``None`` when no exposure has a known one."""
     previous: Decision | None
     """What was said after the exposure before."""
+    stood: bool
+    """Was STOP the word at the last legal stop point?"""
+    n_reversals: int
+    """Stops that were taken back in this visit."""
 
     @property
     def share_done(self) -> float | None:
@@ -119,29 +126,35 @@ def abundance_fraction(rule: Rule, situation: Situation) -> Decision:
                 now.exposure,
                 f"{more} more exposures would add only {100 * gain:.1f}% of the targets",
             )
+        if rule.overhead is not None and situation.exposure_s is not None:
+            minutes = [choice.stop_after * situation.exposure_s / 60.0 for choice in choices]
+            if best_stop([choice.share for choice in choices], minutes, rule.overhead / 60.0) == 0:
+                reason = "the rule may not be met, and the next design gains more per minute"
+                return decision(Verdict.MOVE_ON, current, now.exposure, reason)
     verdict = Verdict.EXTEND if last.stop_after > now.plan else Verdict.CONTINUE
     return decision(verdict, last, last.stop_after, f"the rule may not be met by the cap of {now.cap}")
 
 
 def _stop_holds(rule: Rule, situation: Situation, current: Choice) -> bool:
     """Is this the moment? A stop needs two agreeing updates or a decisive one, and is not taken back for noise."""
-    before, here = situation.previous, situation.progress.exposure
-    stood = before is not None and before.verdict is Verdict.STOP
+    before, here, stood = situation.previous, situation.progress.exposure, situation.stood
     if rule.lead > 0 and not stood:
         # The telescope loads its next field ahead of time: only a stop announced one exposure before can be used.
         announced = before is not None and before.stop_after == here and (before.p_met or 0.0) >= rule.confidence
         return announced and current.p_met >= RELEASE
     if stood:
-        return current.p_met >= RELEASE
+        return current.p_met >= (LAST_RELEASE if situation.n_reversals else RELEASE)
+    if situation.n_reversals:
+        return current.p_met >= max(rule.confidence, DECISIVE)
     expected = before is not None and any(c.stop_after == here and c.p_met >= RELEASE for c in before.choices)
     return current.p_met >= (rule.confidence if expected else max(rule.confidence, DECISIVE))
 
 
 def _why_not_yet(rule: Rule, situation: Situation, current: Choice | None) -> str:
     """Why a field whose share is reached goes on."""
-    now, before, have = situation.progress, situation.previous, situation.share_done
-    if before is not None and before.verdict is Verdict.STOP and current is not None:
-        return f"the stop is taken back: P(rule met) fell from {before.p_met or 0:.2f} to {current.p_met:.2f}"
+    now, have = situation.progress, situation.share_done
+    if situation.stood and current is not None:
+        return f"the stop is taken back: P(rule met) fell to {current.p_met:.2f}"
     if have is None or have < rule.fraction:
         return ""
     if now.exposure < rule.min_exposures:

@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from live_spec.config import Config
+from live_spec.config import Config, Rule
 from live_spec.core.forecast import Rates, Sigmas, rates, sigmas
 from live_spec.core.goals import GoalTable, assign_goals
 from live_spec.core.progress import Progress, progress
-from live_spec.core.rules import Decision, Situation
+from live_spec.core.rules import Decision, Situation, decide
 from live_spec.core.sn2 import ExposureSn2, earned, sn2_at_reference
 from live_spec.core.stars import StarLibrary, VisitSpectra, normalised_exposure
 from live_spec.core.states import Standing, judge
@@ -33,6 +33,7 @@ from live_spec.events import (
     RaiseAlarm,
     Role,
     TargetState,
+    Verdict,
 )
 
 COMBINED_TIERS = frozenset({"apPlate", "apVisit", "apStar", "asStar", "aspcapStar", "mwmVisit", "mwmStar"})
@@ -137,6 +138,8 @@ class Visit:
     """Doubts about each exposure; they last as long as the exposure is in the sum."""
     alarms: list[RaiseAlarm] = field(default_factory=list)
     n_silences: int = 0
+    stood: bool = False
+    n_reversals: int = 0
     override: OverrideRecorded | None = None
     accepted: frozenset[str] = frozenset()
     """Doubts that a person has accepted."""
@@ -188,6 +191,16 @@ class Visit:
             flux_FP=combined.flux_FP[row_F],
             ivar_FP=combined.ivar_FP[row_F],
         )
+
+    def decide(self, rule: Rule, judged: Judged) -> Decision:
+        """Apply the rule and remember what was said."""
+        self.decision = decide(rule, self.situation(judged))
+        now = judged.asked.progress
+        if now.is_legal(now.exposure):
+            stops = self.decision.verdict is Verdict.STOP
+            self.n_reversals += self.stood and not stops
+            self.stood = stops
+        return self.decision
 
     def ask_halves(self) -> tuple[PredictLabels, PredictLabels] | None:
         """The two halves of an ended visit as questions under names of their own."""
@@ -260,6 +273,8 @@ class Visit:
             sn2_earned=earned(asked.sn2),
             sn2_mean=sum(known) / len(known) if known else None,
             previous=self.decision,
+            stood=self.stood,
+            n_reversals=self.n_reversals,
         )
 
     def _sn2(self, info_EF: NDArray[np.float64]) -> tuple[ExposureSn2, ...]:

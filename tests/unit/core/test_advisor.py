@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -404,3 +405,39 @@ def test_one_bad_exposure_is_weighed_down_and_shown(bad_snr: float) -> None:
     one, two = (a.snapshot(source="LIVE").elements[0].median_sigma for a in (clean, dirty))
     assert two == pytest.approx(one, rel=0.03)
     assert any(isinstance(a, RaiseAlarm) and a.kind in ("throughput-low", "many-missing") for a in actions)
+
+
+def test_a_noisy_share_around_the_quorum_is_no_flip_flop() -> None:
+    """Shares that wobble around the rule: at most one reversal, where a bare threshold makes many."""
+    worst, bare = 0, 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        advisor, said, flips = Advisor(config(pair=False, max_exposures=12)), [], []
+        advisor.handle(design(40, plan=12), now_s=0.0)
+        for number in range(1, 13):
+            (request,) = [a for a in advisor.handle(exposure(number, [60.0 / np.sqrt(12)] * 40), now_s=0.0)
+                          if isinstance(a, PredictLabels)]  # fmt: skip
+            wobble = 0.0467 * np.exp(rng.normal(0, 0.01) + rng.normal(0, 0.03, 40))
+            answer = Surrogate().predict(request)
+            photon_FL = np.repeat(wobble[:, None], 22, axis=1)
+            total_FL = np.hypot(photon_FL, answer.posterior.epistemic_FL / 0.8)
+            answer = replace(answer, posterior=replace(answer.posterior, photon_FL=photon_FL, total_FL=total_FL))
+            advice = verdicts(advisor.handle(answer, now_s=0.0))[-1]
+            said.append(advice.verdict)
+            flips.append(advice.have >= 0.8)
+        stops = [verdict is STOP for verdict in said]
+        worst = max(worst, sum(a and not b for a, b in pairwise(stops)))
+        bare = max(bare, sum(a and not b for a, b in pairwise(flips)))
+    assert worst <= 1
+    assert bare >= 3
+
+
+def test_with_a_lead_every_stop_was_announced_one_exposure_before() -> None:
+    for snr in (30.0, 40.0, 60.0, 200.0):
+        advice = run([design(), *(exposure(n, [snr] * 10) for n in range(1, 9))], lead="300 s")
+        stops = [a for a in advice if a.verdict is STOP]
+        assert stops
+        first = stops[0]
+        before = advice[first.exposure - 2]
+        assert (before.verdict, before.stop_after) == (CONTINUE, first.exposure)
+        assert before.p_met >= 0.8
