@@ -32,6 +32,8 @@ UNTRUSTED: Final = 0.03
 SLOPE_H: Final = -0.426
 LOG_INFO_H12: Final = 2 * 1.50 - np.log10(4.0)
 """log10 (S/N)^2 per pixel of 500 s at H = 12; 73 real visits give log S/N(2000 s) = 1.50 - 0.213 (H - 12)."""
+COHORT_LIMITS: Final = (12.2, 12.8, 13.3)
+"""Faint limits in H of short, medium and long cohorts of one field (Zasowski et al. 2013, AJ 146, 81)."""
 INFO_SCATTER: Final = 0.15
 """Scatter of log10 (S/N)^2 from fibre to fibre at given H."""
 
@@ -63,8 +65,9 @@ class TrueField:
 
 
 def true_field(visit: str, n_fibres: int, plan: int, exposure_s: float, rng: np.random.Generator) -> TrueField:
-    """Draw a field of science fibres in two programs."""
-    h_mag_F = np.clip(13.2 - rng.exponential(1.2, n_fibres), 8.0, 13.2)
+    """Draw a field of science fibres in two programs, down to the faint limit of one of APOGEE's cohorts."""
+    faintest = float(rng.choice(COHORT_LIMITS))
+    h_mag_F = np.clip(faintest - rng.exponential(1.0, n_fibres), 7.5, faintest)
     programs = np.where(rng.random(n_fibres) < 0.75, "mwm_disk", "mwm_halo")
     fibres = tuple(
         Fibre(i + 1, f"{visit}-{i + 1:03d}", program=str(programs[i]), h_mag=float(round(h_mag_F[i], 3)))
