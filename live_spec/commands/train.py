@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from live_spec.nets.recipe import Recipe
     from live_spec.nets.training import Inputs, Progress, Schedule
 
-GUARD_SPECTRA = 2000
+GUARD_SPECTRA = 4000
 NOISELESS_SNR = 2000.0
 DIRECTORY = click.Path(path_type=Path, file_okay=False)
 
@@ -48,6 +48,7 @@ def train(
     import numpy as np
     import torch
 
+    from live_spec.commands.model_spectra import add_emulated, read_models
     from live_spec.labels import LABELS
     from live_spec.nets.bundle import TrainingCard
     from live_spec.nets.finishing import fit_guard, make_bundle
@@ -69,15 +70,20 @@ def train(
         models, held_out = _hold_out(models, recipe)
     else:
         held_out = read_models(held_out_dir)
+    if recipe.emulator is not None:
+        models = add_emulated(models, held_out, recipe.emulator, recipe.seed)
+        click.echo(models.origin, err=True)
 
     labels = LabelNormaliser.fit(models.label_NL)
-    mean_spectrum_C = models.observed_mean(observe, NOISELESS_SNR, recipe.seed)
+    mean_spectrum_C = models.take(np.arange(len(models))[-GUARD_SPECTRA:]).observed_mean(
+        observe, NOISELESS_SNR, recipe.seed
+    )
     noisy = fresh_inputs(models.flux_NP, observe, recipe.observing.snr, mean_spectrum_C)
     noiseless = fresh_inputs(models.flux_NP, observe, (NOISELESS_SNR, NOISELESS_SNR), mean_spectrum_C)
     click.echo(f"{len(models)} model spectra, {len(held_out)} held out; observing them", err=True)
     if n := recipe.observing.realisations:
         noisy = stored_inputs(noisy, len(models), n, recipe.seed)
-        noiseless = stored_inputs(noiseless, len(models), n, recipe.seed + 1)
+        noiseless = stored_inputs(noiseless, len(models), 1, recipe.seed + 1)
     torch.manual_seed(recipe.seed)
     network = build_network(recipe.network.kind, load_windows(recipe.network.windows).pixels, recipe.network.sizes)
     phase = _Phases(recipe, network, models, labels, out, stop, device)
@@ -112,34 +118,6 @@ def train(
     ).save(out / "bundle")  # fmt: skip
     usable = int(bundle.usable_L.sum())
     click.echo(f"{out / 'bundle'}: {bundle.card.name}@{bundle.id}, {usable} of {len(LABELS)} labels usable for advice")
-
-
-def read_models(folder: Path) -> ModelSpectra:
-    """Read all shards of a folder: a column per label and ``flux``; ``row`` tells the stars apart."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from live_spec.labels import LABELS
-    from live_spec.nets.inputs import ModelSpectra
-    from live_spec.nets.normalise import mark_missing
-    from live_spec.spectra.grid import APSTAR
-
-    paths = sorted(folder.glob("*.parquet"))
-    if not paths:
-        raise click.ClickException(f"{folder} holds no *.parquet shards; `live-spec data build` makes them")
-    columns = [*LABELS, "row", "flux"]
-    for path in paths:
-        if absent := [name for name in columns if name not in pq.read_schema(path).names]:
-            raise click.ClickException(f"{path} has no column {absent[0]!r}")
-    table = pa.concat_tables([pq.read_table(path, columns=columns) for path in paths]).combine_chunks()
-    flux = table["flux"].combine_chunks()
-    if not pa.types.is_fixed_size_list(flux.type) or flux.type.list_size != APSTAR.n_pixels:
-        raise click.ClickException(f"{folder}: flux is {flux.type}, expected lists of {APSTAR.n_pixels} numbers")
-    flux_NP = flux.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
-    label_NL = mark_missing(np.stack([table[name].to_numpy() for name in LABELS], axis=1))
-    origin = (pq.read_schema(paths[0]).metadata or {}).get(b"live_spec", b"").decode()
-    return ModelSpectra(flux_NP.reshape(-1, APSTAR.n_pixels), label_NL, table["row"].to_numpy(), origin)
 
 
 def _hold_out(models: ModelSpectra, recipe: Recipe) -> tuple[ModelSpectra, ModelSpectra]:

@@ -35,17 +35,20 @@ class Spectra:
 class ModelSpectra:
     """Noise-free spectra of stars with known labels."""
 
-    flux_NP: NDArray[np.float32]
+    flux_NP: Floats
     label_NL: NDArray[np.float64]
     star_N: NDArray[Any]
     origin: str = ""
     """What they were made from."""
+    other_NQ: Floats | None = None
+    """Parameters of the models that are no labels."""
 
     def __len__(self) -> int:
         return len(self.star_N)
 
     def take(self, rows: NDArray[np.intp]) -> ModelSpectra:
-        return ModelSpectra(self.flux_NP[rows], self.label_NL[rows], self.star_N[rows], self.origin)
+        other_NQ = None if self.other_NQ is None else self.other_NQ[rows]
+        return ModelSpectra(self.flux_NP[rows], self.label_NL[rows], self.star_N[rows], self.origin, other_NQ)
 
     def observed(self, observe: Observe, snr: Limits, n_spectra: int, rng: np.random.Generator) -> Spectra:
         """Every star in turn, observed at an S/N of its own, until there are ``n_spectra``."""

@@ -35,6 +35,13 @@ class Observing(Model):
         return self
 
 
+class EmulatorRecipe(Model):
+    """Stars between the synthesized ones, drawn from the same distribution of labels."""
+
+    stars: int = Field(40_000, ge=1)
+    steps: int = Field(12_000, ge=10)
+
+
 class GuardRecipe(Model):
     components: int = Field(24, ge=1)
     floor: float = Field(0.02, gt=0)
@@ -51,6 +58,8 @@ class Recipe(Model):
     """Name of the bundle."""
     seed: int = Field(1, ge=0)
     network: NetworkChoice = Field(default_factory=NetworkChoice)
+    emulator: EmulatorRecipe | None = None
+    """Adds emulated spectra to the synthesized ones; without it the network is trained on those alone."""
     observing: Observing = Field(default_factory=Observing)
     training: Schedule = Field(default_factory=Schedule)
     variance: Schedule | None = None
