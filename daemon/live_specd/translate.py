@@ -67,7 +67,7 @@ class Translator:
         ]
 
     def _reduce(self, whole: WholeExposure) -> list[Event]:
-        """An exposure at rest on the grid; only fibres on stars, since nobody asks for the labels of the sky."""
+        """An exposure at rest on the grid; sky as it is, since it only tells whether the sky was seen at all."""
         header, spectra = whole.header, whole.spectra
         known_F = np.isin(spectra.fibre_F, list(self._fibres))
         lost: list[Event] = []
@@ -77,9 +77,10 @@ class Translator:
             words = f"exposure {header.exposure} has {len(strangers)} fibres that are not in the design"
             lost.append(InputLost(header.visit, f"{words} (the first is {strangers[0]})", header.exposure))
         rows = np.flatnonzero(known_F)
+        roles = [self._fibres[int(number)].role for number in spectra.fibre_F[rows]]
+        sky_rows = rows[[role is Role.SKY for role in roles]] if roles else rows
+        rows = rows[[role in STARLIGHT for role in roles]] if roles else rows
         fibres = [self._fibres[int(number)] for number in spectra.fibre_F[rows]]
-        rows = rows[[fibre.role in STARLIGHT for fibre in fibres]] if fibres else rows
-        fibres = [fibre for fibre in fibres if fibre.role in STARLIGHT]
         catalogue_F = np.array([np.nan if f.rv_kms is None else f.rv_kms for f in fibres])
         sent_F = catalogue_F if spectra.rv_kms_F is None else spectra.rv_kms_F[rows].astype(np.float64)
         correction_F = np.full(len(rows), np.nan if header.bc_kms is None else header.bc_kms)
@@ -99,20 +100,26 @@ class Translator:
                 barycentric_correction_kms=correction_F,
                 templates=self._bank,
             )
+            sky = to_rest_frame(
+                spectra.flux_FP[sky_rows],
+                spectra.ivar_FP[sky_rows],
+                spectra.flags_FP[sky_rows],
+                wavelength_aa=None if spectra.wave_FP is None else spectra.wave_FP[sky_rows],
+            )
         except (SpectraRejected, ValueError, ArithmeticError) as error:
             words = f"exposure {header.exposure} was refused: {shorten(str(error), 300)}"
             return [*lost, InputLost(header.visit, words, header.exposure)]
         exposure = ExposureReduced(
             visit=header.visit,
             exposure=header.exposure,
-            fibre_F=spectra.fibre_F[rows],
-            flux_FP=rest.flux_FP,
-            ivar_FP=rest.ivar_FP,
+            fibre_F=spectra.fibre_F[np.concatenate([rows, sky_rows])],
+            flux_FP=np.concatenate([rest.flux_FP, sky.flux_FP]),
+            ivar_FP=np.concatenate([rest.ivar_FP, sky.ivar_FP]),
             observed_at=header.observed_at,
             exptime_s=header.exptime_s,
             dither=header.dither,
             tier=header.tier,
-            rv_kms_F=rest.rv_kms_F.astype(np.float32),
+            rv_kms_F=np.concatenate([rest.rv_kms_F, np.full(len(sky_rows), np.nan)]).astype(np.float32),
             fibre_notes={f.fibre: "; ".join(notes) for f, notes in zip(fibres, rest.notes_F, strict=True) if notes},
             message=whole.message,
         )
