@@ -102,6 +102,7 @@ def ending(last: Snapshot) -> list[str]:
     elif saved > 0:
         result = f"{saved} of {advice.plan} planned exposures"
         result += f", {minutes:.0f} min of open shutter" if minutes else ""
+        result += "; the rule was not met" if advice.verdict is Verdict.MOVE_ON else ""
     else:
         result = f"nothing against the plan of {plural(advice.plan, 'exposure')}"
     verdict = f"{advice.verdict} after exposure {advice.exposure} of {advice.plan}"

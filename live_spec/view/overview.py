@@ -62,9 +62,9 @@ def view(snapshot: Snapshot, ui: Ui, width: int, height: int, now: datetime, *, 
     labels = [element.label for element in panels.required_first(snapshot)]
     labels += [label for label in LABELS if label in shown[0].ratio and label not in labels]
     caption, *rows = panels.fibre_table(pen, shown, labels, wide=is_wide)
-    details = [panels.fibre_detail(pen, row, labels) for row in shown]
-    if len(shown) == len(snapshot.fibres) and len(rows) + sum(map(len, details)) <= room:
+    if len(shown) == len(snapshot.fibres) and (spare := room // len(shown) - 1) > 0:
         # A field of few fibres has room to say what was measured.
+        details = [panels.fibre_detail(pen, row, labels)[:spare] for row in shown]
         rows = [line for row, detail in zip(rows, details, strict=True) for line in (row, *detail)]
     table = [title, caption, *rows]
     return _finish(pen, [*top, *middle, *table], height - len(bottom), bottom=bottom, top=first, page=room)

@@ -264,8 +264,8 @@ def fibre_detail(pen: Pen, row: FibreRow, labels: Sequence[str]) -> list[Text]:
         f"{symbol(label)} {fmt.signed(row.value[label], label)} ±{fmt.sigma(row.sigma.get(label), label)}"
         for label in known
     ]
-    lines = pen.listing("      values", values, indent=14) if values else []
-    return lines + (pen.paragraph("      why", row.why, indent=14, most=2) if row.why else [])
+    lines = pen.paragraph("      why", row.why, indent=14, most=2) if row.why else []
+    return lines + (pen.listing("      values", values, indent=14) if values else [])
 
 
 SEVERITY = ("critical", "serious", "warning", "info")
