@@ -18,6 +18,7 @@ from live_spec.labels import INDEX
 from live_spec.snapshot import Snapshot
 from live_spec.synthesis.field import simulate_field
 
+MOVE_ON = replace(STOP, verdict=Verdict.MOVE_ON, choices=())
 ROOT = Path(__file__).parents[3]
 
 
@@ -38,7 +39,7 @@ def test_the_packaged_configuration_is_the_one_in_configs() -> None:
         (field(advice=replace(STOP, plan=4)), "saved    nothing against the plan of 4 exposures"),
         (field(advice=ADVICE), "saved    nothing yet: 2 more exposures advised"),
         (field(advice=NO_ADVICE), "saved    nothing: without advice the plan is followed"),
-        (field(advice=replace(STOP, verdict=Verdict.MOVE_ON, choices=())), "saved    2 of 6 planned exposures; the rule was not met"),
+        (field(advice=MOVE_ON), "saved    2 of 6 planned exposures; the rule was not met"),
     ],
 )  # fmt: skip
 def test_the_ending_says_verdict_cause_and_saving(snapshot: Snapshot, saved: str) -> None:
