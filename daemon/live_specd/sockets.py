@@ -16,7 +16,7 @@ Context = zmq.Context[Socket]
 def subscribe_feed(context: Context, endpoint: str) -> tuple[Socket, Socket]:
     """The fast path of a feed (SUB) and the line on which missed messages are asked for (DEALER)."""
     # High-water marks count messages: four bodies are up to 256 MB. What is dropped beyond is asked for again.
-    live = _socket(context, zmq.SUB, receive=4, send=4, frame=BODY_MAX)
+    live = _socket(context, zmq.SUB, receive=4, send=64, frame=BODY_MAX)
     live.subscribe(b"v1.")
     replay = _socket(context, zmq.DEALER, receive=16, send=16, frame=BODY_MAX)
     replay.setsockopt(zmq.IMMEDIATE, 1)
@@ -34,7 +34,8 @@ def publish(context: Context, endpoint: str) -> Socket:
 
 def subscribe_output(context: Context, endpoint: str, *topics: bytes) -> Socket:
     """A subscriber to a daemon's advice and snapshots."""
-    socket = _socket(context, zmq.SUB, receive=1000, send=1, frame=BODY_MAX)
+    # Subscriptions count as messages that are sent: with a lower mark the second one is dropped without a word.
+    socket = _socket(context, zmq.SUB, receive=1000, send=64, frame=BODY_MAX)
     for topic in topics:
         socket.subscribe(topic)
     socket.connect(endpoint)

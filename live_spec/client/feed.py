@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 from live_spec.client.line import Line, utc_now
 from live_spec.events import Advice, Fibre
 from live_spec.spectra.grid import APSTAR
+from live_spec.wire.exposures import WholeExposure
 from live_spec.wire.frames import Message, Spectra, spectra_to_body
 from live_spec.wire.intake import FeedError, fibre_table, spectra
 from live_spec.wire.messages import CHUNK_MAX, Bye, Design, Exposure, Heartbeat, VisitEnd
@@ -44,6 +45,7 @@ class Feed:
         spool_bytes: Size of the spool.
         block_s: How long a call waits for room in the spool.
         chunk_fibres: Largest number of fibres in one message.
+        line: What sends; a rehearsal may use one that sends in disorder.
     """
 
     def __init__(
@@ -57,11 +59,12 @@ class Feed:
         spool_bytes: int = 1 << 30,
         block_s: float = 30.0,
         chunk_fibres: int = CHUNK_FIBRES,
+        line: type[Line] = Line,
     ) -> None:
         self._chunk_fibres = chunk_fibres
         self._fibres: dict[str, NDArray[np.int32]] = {}
         self._visits: dict[str, str] = {}
-        self._line = Line(endpoint, stream, spool, output=output, epoch=epoch, spool_bytes=spool_bytes, block_s=block_s)
+        self._line = line(endpoint, stream, spool, output=output, epoch=epoch, spool_bytes=spool_bytes, block_s=block_s)
         self.endpoint = self._line.endpoint
         self.stream, self.epoch = stream, self._line.epoch
 
@@ -144,19 +147,25 @@ class Feed:
             raise FeedError(f"visit {name!r} has no design yet: call design() first, or give fibre=")
         one_bc = bc_kms if isinstance(bc_kms, (int, float)) else None
         arrays = spectra(fibre, flux, ivar, mask, wave, rv_kms, None if one_bc is not None else bc_kms)
+        self._send_spectra(
+            {
+                "visit": name, "exposure": n, "dither": dither, "tier": tier, "exptime_s": exptime_s,
+                "frame": frame or ("rest" if wave is None else "observed"), "observed_at": observed_at,
+                "grid": APSTAR.name if wave is None else None, "bc_kms": one_bc,
+            },
+            arrays,
+        )  # fmt: skip
+
+    def _send_spectra(self, common: dict[str, Any], arrays: Spectra) -> None:
+        """Cut an exposure into messages."""
         n_fibres, n_pixels = arrays.flux_FP.shape
         row_bytes = sum(a[:1].nbytes for item in fields(Spectra) if (a := getattr(arrays, item.name)) is not None)
         rows = max(1, min(self._chunk_fibres, (CHUNK_MAX - 4096) // row_bytes))
         starts = range(0, n_fibres, rows)
-        common = {
-            "visit": name, "exposure": n, "n_chunks": len(starts), "n_pixels": n_pixels, "dither": dither, "tier": tier,
-            "frame": frame or ("rest" if wave is None else "observed"), "grid": APSTAR.name if wave is None else None,
-            "exptime_s": exptime_s, "observed_at": observed_at, "bc_kms": one_bc,
-        }  # fmt: skip
         for number, start in enumerate(starts, 1):
             part = arrays.rows(slice(start, start + rows))
-            values = {**common, "chunk": number, "n_fibres": len(part.fibre_F)}
-            self._line.send(Exposure, values, spectra_to_body(part))
+            values = {"chunk": number, "n_chunks": len(starts), "n_fibres": len(part.fibre_F), "n_pixels": n_pixels}
+            self._line.send(Exposure, {**common, **values}, spectra_to_body(part))
 
     def visit_end(self, visit: str | int) -> None:
         """Say that the telescope left the field."""
@@ -167,6 +176,10 @@ class Feed:
         header = message.header
         assert not isinstance(header, Heartbeat | Bye), header.kind
         self._line.send(type(header), dict(header), message.body)
+
+    def forward_exposure(self, whole: WholeExposure) -> None:
+        """Pass on an exposure, cut as this feed cuts."""
+        self._send_spectra(dict(whole.header), whole.spectra)
 
     def advice(self, timeout_s: float = 30.0) -> Advice:
         """The next advice that was not yet handed out.
