@@ -71,7 +71,7 @@ def model_note(snapshot: Snapshot) -> str:
 
 def advice(pen: Pen, snapshot: Snapshot, stand: Standing, *, most: int, choices: bool = False) -> list[Text]:
     """The advice block without its rule; ``most`` lines for the cause, one or two for the others."""
-    said = words(snapshot, stand)
+    said = words(snapshot, stand, detailed=choices)
     style = pen.theme.stop if said.stop else pen.theme.verdict
     under = pen.theme.no_advice if said.urgent else ""
     sign = pen.glyphs.halt if said.stop or said.urgent else pen.glyphs.go

@@ -33,7 +33,7 @@ VOICE = {
 """Only a live daemon that advises speaks in the imperative."""
 
 
-def words(snapshot: Snapshot, stand: Standing) -> Words:
+def words(snapshot: Snapshot, stand: Standing, *, detailed: bool = False) -> Words:
     """What the screen says, after judging whether the daemon's last word still holds."""
     advice = snapshot.advice
     plan = plural(snapshot.plan, "exposure") if snapshot.plan else "as planned"
@@ -50,19 +50,26 @@ def words(snapshot: Snapshot, stand: Standing) -> Words:
     late = snapshot.exposure > advice.exposure
     pending = (("note", f"exp {snapshot.exposure} is being measured; this is after exp {advice.exposure}"),)
     if advice.verdict is Verdict.NO_ADVICE:
-        also = tuple(reason for reason in advice.degraded if reason != advice.cause)
-        lines = [("why", advice.cause), *(("also", reason) for reason in also[:2])]
+        also = [reason for reason in advice.degraded if reason != advice.cause]
+        lines = [("why", advice.cause), *(("also", reason) for reason in also[:2]), ("held", advice.override or "")]
         return Words(
-            f"{voice}{advice.verdict}", f"follow the plan: {plan}", (*lines, *(pending if late else ())), urgent=True
+            f"{voice}{advice.verdict}",
+            f"follow the plan: {plan}",
+            (*_said(lines), *(pending if late else ())),
+            urgent=True,
         )
-    lines = [("why", advice.cause), ("then", _then(advice)), ("plan", _against_plan(advice))]
-    kept = tuple(line for line in lines if line[1])
+    lines = [("why", advice.cause), ("held", advice.override or ""), ("then", _then(advice))]
+    lines += [("finish", _finish(advice)), ("costs", _costs(advice))] if detailed else []
     return Words(
         f"{voice}{advice.verdict}",
         _head(advice),
-        (*kept, *(pending if late else ())),
+        (*_said([*lines, ("plan", _against_plan(advice))]), *(pending if late else ())),
         stop=advice.verdict is Verdict.STOP,
     )
+
+
+def _said(lines: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    return tuple(line for line in lines if line[1])
 
 
 def _waiting(snapshot: Snapshot, plan: str) -> Words:
@@ -111,6 +118,18 @@ def _then(advice: Advice) -> str:
     gained = f"{100 * (longest.share - now.share):.0f}%"
     between = interval(max(0.0, longest.share_lo - now.share), max(0.0, longest.share_hi - now.share))
     return f"{more} more would add {gained} {between} at goal"
+
+
+def _finish(advice: Advice) -> str:
+    finish = advice.finish
+    if finish is None or finish.p50 is None:
+        return ""
+    low, high = ("?" if n is None else f"{n:.0f}" for n in (finish.p10, finish.p90))
+    return f"{finish.p50:.0f} more exposures [{low}-{high}] until the rule is met, pairs left aside"
+
+
+def _costs(advice: Advice) -> str:
+    return "; ".join(f"{cost.name} {percent(cost.share)}: {cost.text}" for cost in advice.contributions)
 
 
 def _against_plan(advice: Advice) -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cache
 from math import sqrt
 
-from live_spec.events import Advice, Choice, RaiseAlarm, TargetState, Verdict
+from live_spec.events import Advice, Choice, Contribution, Finish, RaiseAlarm, TargetState, Verdict
 from live_spec.snapshot import Conditions, ElementRow, FibreRow, Snapshot
 
 VISIT = "102631-61366"
@@ -131,6 +131,11 @@ ADVICE = Advice(
     bundle="apg-bnn 9f2c41aa",
     config="51ab03c2d9e4",
     inputs=("m4",),
+    finish=Finish(1.1, 1.8, 3.2),
+    contributions=(
+        Contribution("cloud", 0.05, "13 of 262 priority targets would be at goal, had all exposures been as good"),
+        Contribution("fibre loss", 0.03, "9 of 262 priority targets have no data"),
+    ),
 )
 
 STOP = replace(

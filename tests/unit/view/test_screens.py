@@ -16,7 +16,7 @@ from helpers.screens import ADVICE, NOW, STATES, fibres, field
 from rich.cells import cell_len
 from rich.console import Console
 
-from live_spec.events import TargetState, Verdict
+from live_spec.events import Finish, TargetState, Verdict
 from live_spec.snapshot import Snapshot
 from live_spec.view.glyphs import ASCII, UNICODE
 from live_spec.view.overview import view
@@ -276,3 +276,18 @@ def test_the_newest_of_the_worst_alarms_comes_first() -> None:
     one, other = (replace(field().alarms[1], text=f"fibre {n} lost its light") for n in (1, 2))
     text = view(replace(field(), alarms=(one, other, field().alarms[0])), Ui(), 80, 24, NOW).text
     assert "fibre 2 lost its light" in line_with(text, "SERIOUS")
+
+
+def test_a_field_that_a_person_holds_says_who_and_why() -> None:
+    held = replace(ADVICE, override="held by kp to exposure 6, reason moon 'thin cirrus'")
+    for width, height in SIZES:
+        text = view(field(advice=held), Ui(), width, height, NOW).text
+        assert "held   held by kp to exposure 6, reason moon 'thin cirrus'" in text
+
+
+def test_a_wide_screen_says_what_the_circumstances_cost_and_when_it_ends() -> None:
+    text = draw("continue", 140, 45).text
+    assert "finish 2 more exposures [1-3] until the rule is met" in text
+    assert "cloud 5%: 13 of 262 priority targets" in text
+    endless = replace(ADVICE, finish=Finish(4.0, 7.5, None))
+    assert "8 more exposures [4-?]" in view(field(advice=endless), Ui(), 140, 45, NOW).text
