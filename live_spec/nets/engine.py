@@ -41,7 +41,8 @@ NOISY = 10.0
 """A pixel with more than this many times the error of the spectrum's typical pixel is taken for masked: at any S/N
 worth advising on, its flux says less than the continuum does, and the network does not know errors."""
 NO_PIXELS = "no usable pixels"
-HALF_MISSING = "fewer than half of the pixels hold information: no photon sigma"
+HALF_MISSING = "half of the pixels or more hold no information: no photon sigma"
+NOT_FINITE = "the network's answer is not finite"
 NO_GUARD = "the model bundle has no domain guard"
 
 
@@ -176,17 +177,20 @@ class Engine:
             variance_GL = variance_GL + photon_GL**2
         total_GL = self.bundle.calibration.apply(np.sqrt(variance_GL), snr_G)
         at = first + usable
-        rows.table[:, at] = value_GL, epistemic_GL, aleatoric_GL, photon_GL, total_GL
+        table = np.stack([value_GL, epistemic_GL, aleatoric_GL, photon_GL, total_GL])
+        rows.table[:, at] = np.where(np.isfinite(table), table, np.nan)
         for i, row in enumerate(at):
-            why = self._distrust(x_GC[i : i + 1], ivar_GC[i : i + 1], value_GL[i : i + 1], total_GL[i])
+            why = self._distrust(x_GC[i : i + 1], ivar_GC[i : i + 1], value_GL[i : i + 1])
+            if not why and not np.isfinite(total_GL[i]).all():
+                why = NOT_FINITE if np.isfinite(photon_GL[i]).all() else HALF_MISSING
             rows.trusted_F[row], rows.why_F[row] = not why, why
 
-    def _distrust(self, x_1C: Float32, ivar_1C: Float32, value_1L: Float64, total_L: Float64) -> str:
-        """Why one spectrum is not to be trusted. One at a time: the guard's products are of no fixed shape."""
+    def _distrust(self, x_1C: Float32, ivar_1C: Float32, value_1L: Float64) -> str:
+        """Why one spectrum is not to be trusted. One at a time, so that nothing depends on its company."""
         if self.bundle.guard is None:
             return NO_GUARD
         _, why = self.bundle.guard.judge(x_1C, ivar_1C, value_1L)
-        return why[0] or ("" if np.isfinite(total_L).all() else HALF_MISSING)
+        return why[0]
 
     def _on_shared(self, x_GC: Float32, ivar_GC: Float32) -> tuple[Float64, Float64]:
         space = getattr(self._space, "buffers", None)

@@ -37,9 +37,9 @@ def summarise_passes(
     if len(value_SL) < 2:
         raise ValueError(f"need at least 2 dropout passes, got {len(value_SL)}")
     values, log_vars = np.asarray(value_SL, dtype=np.float64), np.asarray(log_var_SL, dtype=np.float64)
-    with np.errstate(over="ignore"):  # an absurd log-variance is an infinite sigma
+    with np.errstate(over="ignore", invalid="ignore"):  # absurd flux gives infinite values, absurd log-variances sigmas
         aleatoric = np.sqrt(np.exp(log_vars).mean(axis=0))
-    return mean_L + std_L * values.mean(axis=0), std_L * values.std(axis=0), std_L * aleatoric
+        return mean_L + std_L * values.mean(axis=0), std_L * values.std(axis=0), std_L * aleatoric
 
 
 def relative_error_of_sigma(n_passes: int) -> float:

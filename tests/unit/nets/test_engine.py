@@ -205,6 +205,16 @@ def test_a_spectrum_with_half_of_its_pixels_has_no_total_and_is_not_trusted(engi
     assert got.why_F == (HALF_MISSING,)
 
 
+@pytest.mark.parametrize("flux_value", [1e12, 3e38, -3e38])
+def test_absurd_flux_harms_nobody_and_nothing_infinite_is_trusted(engine, flux_value):
+    flux, ivar = spectra(3)
+    alone = engine.predict(flux[:1], ivar[:1])
+    flux[1, APSTAR.cut[500]] = flux_value
+    got = engine.predict(flux, ivar)
+    assert_same_bits(alone, got, slice(0, 1))
+    assert np.isfinite(got.total_FL[1]).all() or not got.trusted_F[1]
+
+
 def test_the_guard_speaks_and_without_one_nothing_is_trusted(engine):
     flux, ivar = spectra(2)
     guard = replace(engine.bundle.guard, ranges={"teff": (1e5, 2e5)})
