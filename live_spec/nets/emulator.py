@@ -48,8 +48,8 @@ class Emulator:
         self.x_mean_V, self.x_std_V = x_NV.mean(0), x_NV.std(0)
         self.mean_P = flux_NP.mean(0, dtype=np.float64).astype(np.float32)
         centred_NP = np.asarray(flux_NP, np.float32) - self.mean_P
-        k = min(COMPONENTS, len(flux_NP) - 1)
         variance, vectors_NN = np.linalg.eigh((centred_NP @ centred_NP.T).astype(np.float64))
+        k = min(COMPONENTS, int(np.sum(variance > 1e-8 * variance[-1])))
         leading_NK = vectors_NN[:, ::-1][:, :k] / np.sqrt(variance[::-1][:k])
         self.components_KP = leading_NK.T.astype(np.float32) @ centred_NP
         target_NK = torch.as_tensor(centred_NP @ self.components_KP.T)
