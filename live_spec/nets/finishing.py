@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from live_spec.labels import LABELS, N_LABELS, unit
+from live_spec.labels import INDEX, LABELS, N_LABELS, unit
 from live_spec.nets.bundle import Bundle, BundleCard, GuardCard, LabelCard, MaskCard, NetworkCard, TrainingCard
 from live_spec.nets.calibration import Calibration
 from live_spec.nets.engine import Engine
@@ -26,7 +26,7 @@ RANGE_LABELS = ("teff", "logg", "fe_h")
 RANGE_MARGIN = {"teff": 100.0, "logg": 0.2, "fe_h": 0.2}
 PULL_LIMITS, COVER_LIMITS = (0.9, 1.1), (0.64, 0.72)
 MAX_SHARE = 0.7
-"""A label whose residuals are wider than this share of its own spread is guessed rather than measured."""
+"""A label whose residuals are wider than this share of its spread is guessed rather than measured."""
 
 
 def robust_sigma(value_N: Floats) -> float:
@@ -58,26 +58,27 @@ def fit_guard(
     return card, Guard(components_KC, spread_K, **card.model_dump())
 
 
-def judge_labels(
-    residual_NL: Floats, total_NL: Floats, snr_N: Floats, star_N: NDArray[Any], spread_L: Floats
-) -> dict[str, LabelCard]:
+def judge_labels(residual_NL: Floats, total_NL: Floats, snr_N: Floats, truth: Spectra) -> dict[str, LabelCard]:
     """Whether advice may rest on a label: it must be measured, with calibrated pulls of unit width at low and high S/N.
 
     Half of the stars calibrate the other half, both ways, so that no star judges a factor it helped to make.
     """
-    half_N = np.unique(star_N, return_inverse=True)[1] % 2 == 0
+    half_N = np.unique(truth.star_N, return_inverse=True)[1] % 2 == 0
     calibrated_NL = np.empty_like(total_NL)
     for here_N in (half_N, ~half_N):
         fitted = Calibration.fit(residual_NL[~here_N], total_NL[~here_N], snr_N[~here_N])
         calibrated_NL[here_N] = fitted.apply(total_NL[here_N], snr_N[here_N])
     pull_NL = residual_NL / calibrated_NL
     low_snr_N = snr_N < np.median(snr_N)
+    # An element that merely follows iron has not been measured: its spread is that of [X/Fe].
+    spread_L = np.nanstd(truth.label_NL - truth.label_NL[:, [INDEX["fe_h"]]], axis=0)
+    own_L = np.nanstd(truth.label_NL, axis=0)
     cards = {}
     for i, label in enumerate(LABELS):
         why = ""
-        sigma = robust_sigma(residual_NL[~low_snr_N, i])
-        if not sigma <= MAX_SHARE * spread_L[i]:
-            why = f"hardly measured: residuals of {sigma:.3g} {unit(label)} at high S/N, spread {spread_L[i]:.3g}"
+        sigma, spread = robust_sigma(residual_NL[~low_snr_N, i]), (own_L if label in RANGE_LABELS else spread_L)[i]
+        if not sigma <= MAX_SHARE * spread:
+            why = f"hardly measured: residuals of {sigma:.3g} {unit(label)} at high S/N, spread {spread:.3g}"
         for side, where in (("low", low_snr_N), ("high", ~low_snr_N)):
             pull_N = pull_NL[where, i]
             width, cover = robust_sigma(pull_N), float(np.mean(np.abs(pull_N[np.isfinite(pull_N)]) <= 1))
@@ -125,7 +126,7 @@ def make_bundle(
     card = bundle.card.model_copy(
         update={
             "calibrated_on": held_out_name,
-            "label_cards": judge_labels(residual_NL, posterior.total_FL, snr_N, held_out.star_N, labels.std_L),
+            "label_cards": judge_labels(residual_NL, posterior.total_FL, snr_N, held_out),
         }
     )
     return replace(bundle, card=card, calibration=Calibration.fit(residual_NL, posterior.total_FL, snr_N))
