@@ -196,7 +196,7 @@ def signal_to_noise(rule: Rule, situation: Situation) -> Decision:
     """Stop when the (S/N)^2 that counts at H = 11 is reached, as the survey does today; no label is looked at."""
     now, need = situation.progress, rule.apsn2 * rule.partial
     have = situation.sn2_earned
-    share = min(1.0, have / need)
+    share = have / need
     legal_now = now.is_legal(now.exposure) and now.exposure >= rule.min_exposures
     words = f"(S/N)^2 {have:.0f} of {need:.0f} at H=11"
     if have >= need and legal_now:

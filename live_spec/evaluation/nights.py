@@ -81,6 +81,10 @@ class Outcome:
     """Was the truth inside the 80 % interval, for each update that gave one?"""
     first_advice: int | None
     """Exposure of the first advice that was not NO ADVICE."""
+    yield_E: tuple[int, ...]
+    """Targets truly at goal after each exposure, for policies that are set by hand to the same yield."""
+    share_E: tuple[float, ...]
+    """What the rule had of what it needs after each exposure (for ``sn2``: (S/N)^2 over the requirement)."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +170,10 @@ def judge(visit: Visit, heard: list[Advice | None], config: Config) -> Outcome:
     if stopped and rule.kind == "abundance-fraction" and at_stop is not None:
         wrong = int(true_F.sum()) < rule.fraction * at_stop.n_counting
     finish_error, covered = _forecast(visit, heard, goals.goal_FL, rule)
+    every_EF = np.array([visit.field.at_goal(info_F, goals.goal_FL) for info_F in visit.cumulative_EF])
     return Outcome(
+        yield_E=tuple(int(n) for n in (every_EF & visit.field.trusted_F).sum(axis=1)),
+        share_E=tuple(advice.have or 0.0 if advice is not None else 0.0 for advice in heard),
         exposures=ended,
         stopped=stopped,
         wrong=wrong,
@@ -283,23 +290,42 @@ def _scores(outcomes: list[Outcome]) -> dict[str, float | int]:
 
 
 def _saved(
-    own: list[Outcome], other: list[Outcome], rng: np.random.Generator, n_bootstrap: int = 1000
+    own: list[Outcome], other: list[Outcome], rng: np.random.Generator, n_bootstrap: int = 300
 ) -> dict[str, float]:
     """Open-shutter minutes saved at equal true yield, percent, with a 90 % bootstrap interval over visits.
 
-    Equal yield means minutes per target truly at goal: a policy is not paid for leaving early.
+    The other policy is set by hand (a longer or shorter plan, a higher or lower (S/N)^2) until it brings as many
+    targets truly to their goals: neither is paid for leaving early.
     """
+    time_KV, done_KV = _settings(other)
     mine = np.array([(o.exposures, o.at_goal_true) for o in own], dtype=float)
-    theirs = np.array([(o.exposures, o.at_goal_true) for o in other], dtype=float)
 
     def percent(rows: NDArray[np.intp]) -> float:
-        (time, done), (other_time, other_done) = mine[rows].sum(axis=0), theirs[rows].sum(axis=0)
-        return 100.0 * float(1.0 - (time / max(done, 1.0)) / (other_time / max(other_done, 1.0)))
+        time, done = mine[rows].sum(axis=0)
+        times = time_KV[:, rows].sum(axis=1)
+        order = np.argsort(times, kind="stable")
+        yields, first = np.unique(np.maximum.accumulate(done_KV[order][:, rows].sum(axis=1)), return_index=True)
+        return 100.0 * float(1.0 - time / np.interp(done, yields, times[order][first]))
 
     draws = [percent(rng.integers(0, len(mine), len(mine))) for _ in range(n_bootstrap)]
     return {
         "percent": percent(np.arange(len(mine))),
         "lo": float(np.quantile(draws, 0.05)),
         "hi": float(np.quantile(draws, 0.95)),
-        "yield_ratio": float(mine[:, 1].sum() / max(theirs[:, 1].sum(), 1.0)),
+        "yield_ratio": float(mine[:, 1].sum() / max(sum(o.at_goal_true for o in other), 1.0)),
     }
+
+
+def _settings(outcomes: list[Outcome]) -> tuple[Array, Array]:
+    """Exposures and true yield per setting and visit, shape (K, V): whole pairs of a plan, or thresholds of a share."""
+    pairs = np.arange(2, CAP + 1, 2)
+    yield_VE = np.array([outcome.yield_E for outcome in outcomes], dtype=float)
+    share_VE = np.array([outcome.share_E for outcome in outcomes])[:, 1::2]
+    if not share_VE.any():  # a plan looks at nothing
+        time_KV = np.repeat(pairs[:, None], len(outcomes), axis=1)
+    else:
+        levels = np.quantile(share_VE, np.linspace(0.0, 1.0, 41))
+        met_KVE = share_VE[None] >= levels[:, None, None]
+        time_KV = np.where(met_KVE.any(axis=2), pairs[met_KVE.argmax(axis=2)], CAP)
+    done_KV = np.take_along_axis(yield_VE, time_KV.T - 1, axis=1).T
+    return time_KV.astype(float), done_KV

@@ -112,13 +112,20 @@ def test_the_plan_takes_the_plan_and_counts_only_true_targets() -> None:
 
 
 def test_saved_minutes_are_at_equal_yield() -> None:
-    def visit(exposures: int, done: int) -> Outcome:
-        return Outcome(exposures, True, False, done, done, 0, False, False, None, (), 1)
+    def visit(exposures: int, yields: tuple[int, ...]) -> Outcome:
+        done = yields[exposures - 1]
+        return Outcome(exposures, True, False, done, done, 0, False, False, None, (), 1, yields, (0.0,) * CAP)
 
-    table = [{"own": visit(4, 100), "plan": visit(8, 100)}] * 5
-    assert summary(table, 5)["saved"]["plan"]["percent"] == pytest.approx(50.0)
-    half = [{"own": visit(4, 50), "plan": visit(8, 100)}] * 5  # half the time for half the yield saves nothing
-    assert summary(half, 5)["saved"]["plan"]["percent"] == pytest.approx(0.0)
+    bright = tuple(min(100, 50 * n) for n in range(1, CAP + 1))  # done after two exposures
+    faint = tuple(min(100, 13 * n) for n in range(1, CAP + 1))  # done after eight
+    table = [
+        {"own": visit(2, bright), "plan": visit(8, bright)},
+        {"own": visit(8, faint), "plan": visit(8, faint)},
+    ] * 5
+    # Ten exposures against sixteen for the same 200 targets.
+    assert summary(table, 5)["saved"]["plan"]["percent"] == pytest.approx(100 * (1 - 10 / 16))
+    early = [{"own": visit(2, faint), "plan": visit(8, faint)}] * 5  # leaving early with less saves nothing
+    assert summary(early, 5)["saved"]["plan"]["percent"] == pytest.approx(0.0)
 
 
 @pytest.mark.slow
