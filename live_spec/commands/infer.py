@@ -167,7 +167,7 @@ def _print_table(path: Path, answers: Sequence[Answer]) -> None:
 
     from live_spec.labels import symbol
 
-    table = Table(title=escape(str(path)), box=None, title_justify="left", pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("star", no_wrap=True)
     for column in ("row", "S/N", *map(symbol, SHOWN)):
         table.add_column(column, justify="right", no_wrap=True)
@@ -177,6 +177,7 @@ def _print_table(path: Path, answers: Sequence[Answer]) -> None:
         snr, spectrum = f"{answer.snr:.0f}" if math.isfinite(answer.snr) else UNKNOWN, answer.spectrum
         table.add_row(escape(spectrum.star), str(spectrum.row), snr, *cells, "yes" if answer.trusted else "no")
     console = Console(highlight=False)
+    click.echo(path)
     console.print(table)
     for answer in answers:
         if answer.why:

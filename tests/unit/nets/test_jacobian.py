@@ -11,6 +11,11 @@ from live_spec.nets.jacobian import MASKED_ERROR, Sensitivity, photon_sigma, pix
 from live_spec.nets.networks import build_network
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    torch.set_num_threads(1)
+
+
 def network(kind, n_pixels=203, seed=0):
     rng = np.random.default_rng(3)
     windows = {label: np.sort(rng.choice(n_pixels, rng.integers(2, 40), replace=False)) for label in LABELS}
@@ -62,10 +67,10 @@ def test_photon_sigma_is_the_scatter_that_noise_makes():
     variance_C = rng.uniform(0.5, 1.5, 203) * 1e-8  # small enough to stay on one linear piece
     layout = Layout(net)
     (derivative_LC,) = Sensitivity(layout).derivatives(layout.prefix(torch.tensor(x_C)[None]))
-    noisy = x_C + np.sqrt(variance_C) * rng.normal(size=(20_000, 203))
+    noisy = x_C + np.sqrt(variance_C) * rng.normal(size=(4000, 203))
     with torch.no_grad():
         value, _ = net.double()(torch.tensor(noisy))
-    np.testing.assert_allclose(photon_sigma(derivative_LC, variance_C), value.std(0), rtol=0.03)
+    np.testing.assert_allclose(photon_sigma(derivative_LC, variance_C), value.std(0), rtol=0.05)
 
 
 def test_photon_sigma_follows_one_over_root_information_with_masks_too():
