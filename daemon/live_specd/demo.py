@@ -31,12 +31,14 @@ from live_specd.monitor import Ear, Size, is_terminal, narrate, show, speaks_uni
 
 START_S = 60.0
 """Longest time a daemon needs to load its network on a slow machine."""
-PACE_S = 3.5
+PACE_S = 3.0
 """From exposure to exposure, so that a person can read each advice."""
 LAST_LOOK_S = 3.0
 EXPOSURES = 8
 QUICK_FIBRES, QUICK_EXPOSURES = 40, 2
 """``--once``: as much as fits into ten seconds."""
+ENDING_ROWS = 7
+"""Left below the last screen for the words and the prompt, so that nothing scrolls away."""
 STOP_S = 10.0
 
 
@@ -60,7 +62,8 @@ def demo(
     theme: str,
 ) -> None:
     """Real stars and a simulated field, live on this machine."""
-    width, height = size or tuple(shutil.get_terminal_size())
+    columns, rows = shutil.get_terminal_size()
+    width, height = size or (columns, rows - ENDING_ROWS if sys.stdout.isatty() else rows)
     ui = Ui(theme=theme, ascii=ascii_only or not speaks_unicode())
     n_fibres, n_exposures = (QUICK_FIBRES, QUICK_EXPOSURES) if once else (fibres, EXPOSURES)
     play = f"--seed {seed} --fibres {n_fibres} --exposures {n_exposures} "

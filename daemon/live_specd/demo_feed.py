@@ -58,13 +58,18 @@ class Pace:
 
     period_s: float
     _sent_s: float = 0.0
+    _answered_s: float = 0.0
 
     def sent(self) -> None:
         self._sent_s = time.monotonic()
 
+    def answered(self) -> None:
+        self._answered_s = time.monotonic()
+
     def rest(self) -> None:
-        now_s = time.monotonic()
-        time.sleep(max(self._sent_s + self.period_s, now_s + STANDS * self.period_s) - now_s)
+        """Wait until the next exposure may be sent."""
+        due_s = max(self._sent_s + self.period_s, self._answered_s + STANDS * self.period_s)
+        time.sleep(max(0.0, due_s - time.monotonic()))
 
 
 def play_star(feed: Feed, star: str, pace: Pace) -> None:
@@ -75,9 +80,10 @@ def play_star(feed: Feed, star: str, pace: Pace) -> None:
     fibre = Fibre(visits[0].fibre or 1, star, program="archive", h_mag=_rounded(visits[0].h_mag))
     visit = feed.design(star, visit=f"demo-{star}", field="archive", plan=len(visits), fibres=[fibre])
     for n, spectrum in enumerate(visits, 1):
-        pace.sent()
         send_visit(feed, visit, n, spectrum)
+        pace.sent()
         wait_for(feed, visit, n)
+        pace.answered()
         pace.rest()
 
 
@@ -109,15 +115,17 @@ def play_field(feed: Feed, seed: int, n_fibres: int, n_exposures: int, pace: Pac
     for conditions in field.conditions:
         n = conditions.exposure
         flux_FP, ivar_FP, flags_FP = field.exposure(n)
-        pace.sent()
+        pace.rest()  # synthesis takes part of the rest
         ends = NIGHT + timedelta(seconds=n * EXPOSURE_S + (n - 1) * OVERHEAD_S)
         feed.exposure(
             visit, n=n, flux=flux_FP, ivar=ivar_FP, mask=flags_FP, dither=conditions.dither, exptime_s=EXPOSURE_S,
             observed_at=_utc(ends), rv_kms=np.zeros(n_fibres, np.float32), tier="apCframe",
         )  # fmt: skip
-        if wait_for(feed, visit, n).verdict in (Verdict.STOP, Verdict.MOVE_ON):
+        pace.sent()
+        advice = wait_for(feed, visit, n)
+        pace.answered()
+        if advice.verdict in (Verdict.STOP, Verdict.MOVE_ON):
             return
-        pace.rest()
 
 
 def wait_for(feed: Feed, visit: str, exposure: int) -> Advice:

@@ -33,5 +33,5 @@ def sentences(before: Snapshot | None, after: Snapshot, now: datetime) -> list[s
 def advice(snapshot: Snapshot, stand: Standing) -> str:
     """The whole advice block as one line of prose."""
     block = words(snapshot, stand)
-    details = "; ".join(text.replace("   ", ", ") for name, text in block.lines if name != "note")
+    details = "; ".join(text.replace("   ", ", ") for _, text in block.lines)
     return f"{block.verdict}, {block.head}. {details}"

@@ -89,8 +89,11 @@ def advice(pen: Pen, snapshot: Snapshot, stand: Standing, *, most: int, choices:
 def advice_title(snapshot: Snapshot, stand: Standing) -> tuple[str, str]:
     """Both ends of the rule above the advice."""
     given = snapshot.advice
-    title = "advice" if given is None or stand.withdrawn else f"advice after exp {given.exposure}"
-    return "no advice" if stand.withdrawn else title, f"{snapshot.rule}, {snapshot.mode}"
+    policy = f"{snapshot.rule}, {snapshot.mode}"
+    if given is None or stand.withdrawn:
+        return "no advice" if stand.withdrawn else "advice", policy
+    late = f", exp {snapshot.exposure} being measured" if snapshot.exposure > given.exposure else ""
+    return f"advice after exp {given.exposure}{late}", policy
 
 
 def _choices(pen: Pen, snapshot: Snapshot) -> list[Text]:

@@ -47,25 +47,14 @@ def words(snapshot: Snapshot, stand: Standing, *, detailed: bool = False) -> Wor
     if advice is None:
         return Words("WAITING", f"exposure {snapshot.exposure} is being measured", (("plan", plan),))
     voice = VOICE.get((snapshot.source, snapshot.mode), f"{snapshot.source.lower()}: ")
-    late = snapshot.exposure > advice.exposure
-    pending = (("note", f"exp {snapshot.exposure} is being measured; this is after exp {advice.exposure}"),)
     if advice.verdict is Verdict.NO_ADVICE:
         also = [reason for reason in advice.degraded if reason != advice.cause]
         lines = [("why", advice.cause), *(("also", reason) for reason in also[:2]), ("held", advice.override or "")]
-        return Words(
-            f"{voice}{advice.verdict}",
-            f"follow the plan: {plan}",
-            (*_said(lines), *(pending if late else ())),
-            urgent=True,
-        )
+        return Words(f"{voice}{advice.verdict}", f"follow the plan: {plan}", _said(lines), urgent=True)
     lines = [("why", advice.cause), ("held", advice.override or ""), ("then", _then(advice))]
     lines += [("finish", _finish(advice)), ("costs", _costs(advice))] if detailed else []
-    return Words(
-        f"{voice}{advice.verdict}",
-        _head(advice),
-        (*_said([*lines, ("plan", _against_plan(advice))]), *(pending if late else ())),
-        stop=advice.verdict is Verdict.STOP,
-    )
+    lines.append(("plan", _against_plan(advice)))
+    return Words(f"{voice}{advice.verdict}", _head(advice), _said(lines), stop=advice.verdict is Verdict.STOP)
 
 
 def _said(lines: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
@@ -136,10 +125,10 @@ def _against_plan(advice: Advice) -> str:
     saved, minutes = saving(advice)
     time = f" ({minutes:.0f} min)" if saved > 0 and minutes else ""
     if advice.exposures == 0:
-        return f"{plural(advice.plan, 'exposure')} planned" + (f": this saves {saved}{time}" if saved > 0 else ": done")
-    change = f"this saves {saved}{time}" if saved > 0 else f"{-saved} more than planned" if saved < 0 else "no change"
+        return f"{plural(advice.plan, 'exposure')} planned" + (f", this saves {saved}{time}" if saved > 0 else ", done")
+    change = f"saves {saved}{time}" if saved > 0 else f"{-saved} more than planned" if saved < 0 else "no change"
     short = None if advice.have is None else round(advice.n_counting * (1 - advice.have))
-    left = f"   stop now would leave {short} targets short" if short and advice.n_counting > 1 else ""
+    left = f"   stop now leaves {short} targets short" if short and advice.n_counting > 1 else ""
     return f"{plural(advice.plan, 'exposure')}, {change}{left}"
 
 

@@ -245,7 +245,7 @@ def test_a_stop_says_what_it_saves_and_what_it_gives_up() -> None:
     text = draw("stop").text
     assert "■ STOP       close after exp 4" in text
     assert "2 more would add 3% [1-5] at goal" in text
-    assert "6 exposures planned: this saves 2 (17 min)" in text
+    assert "6 exposures planned, this saves 2 (17 min)" in text
     assert "this saves" not in view(stop_with(plan=4), Ui(), 80, 24, NOW).text
 
 
@@ -261,7 +261,7 @@ def test_other_verdicts_have_words() -> None:
 def test_an_answer_that_is_late_is_not_shown_as_the_last_exposures() -> None:
     text = view(replace(field(), exposure=5), Ui(), 80, 24, NOW).text
     assert "advice after exp 4" in text
-    assert "exp 5 is being measured" in text
+    assert "exp 5 being measured" in text
 
 
 def test_the_same_alarm_again_is_one_alarm() -> None:
