@@ -1,4 +1,4 @@
-"""The training loop: Adam, learning rate halved on a plateau, split by star, resumable to the bit.
+"""The training loop: Adam, a falling learning rate, stars split before spectra, resumable to the bit.
 
 All randomness follows from (seed, epoch, step), so a run that was stopped and resumed makes the very steps an
 uninterrupted one would have made (on a CPU). The next batch is made in a thread while the network works on the last.
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -77,6 +77,8 @@ class Schedule(Model):
     adam_eps: float = Field(1e-8, gt=0)
     l2: float = Field(5e-9, ge=0)
     """Weight of the squared kernels in the loss."""
+    decay: Literal["plateau", "cosine"] = "plateau"
+    """How the rate falls: by ``plateau_factor`` when validation stalls, or along half a cosine over all epochs."""
     plateau_mae: float = Field(5e-5, ge=0)
     plateau_epochs: int = Field(2, ge=1)
     """The rate is halved when the validation MAE has not fallen by ``plateau_mae`` for this many epochs."""
@@ -260,7 +262,10 @@ def _next(last: Progress, schedule: Schedule, epoch: int, train_loss: float, los
     better = judged < last.best_mae - schedule.plateau_mae
     bad, wait = (0, 0) if better else (last.bad_epochs + 1, last.wait + 1)
     rate = last.learning_rate
-    if wait >= schedule.plateau_epochs:
+    if schedule.decay == "cosine":
+        share = 0.5 * (1 + math.cos(math.pi * epoch / schedule.epochs))
+        rate = schedule.min_learning_rate + (schedule.learning_rate - schedule.min_learning_rate) * share
+    elif wait >= schedule.plateau_epochs:
         rate, wait = max(rate * schedule.plateau_factor, schedule.min_learning_rate), 0
     return Progress(
         epoch=epoch,

@@ -131,6 +131,14 @@ def test_rate_halves_after_two_epochs_without_improvement():
     assert json.dumps(progress.bad_epochs) == "5"
 
 
+def test_rate_falls_along_a_cosine():
+    schedule, progress, rates = Schedule(epochs=4, learning_rate=1.0, decay="cosine"), Progress(learning_rate=1.0), []
+    for epoch in range(1, 5):
+        progress = _next(progress, schedule, epoch, 0.0, 0.0, 0.5)
+        rates.append(progress.learning_rate)
+    np.testing.assert_allclose(rates, [(1 + 0.5**0.5) / 2, 0.5, (1 - 0.5**0.5) / 2, 0.0], atol=1e-7)
+
+
 def test_a_loss_that_is_not_finite_stops_the_run():
     data, _ = make_data()
     labels = LabelNormaliser.fit(data.label_NL)
