@@ -54,8 +54,8 @@ def policies(config: Config) -> dict[str, Config]:
 def default_config() -> Config:
     """Goals of two programs, and the abundance rule with leave to extend to the cap."""
     giants = Target(name="disk", select="program == 'mwm_disk'",
-                    goals={"fe_h": 0.03, "mg_h": 0.04, "si_h": 0.04, "ca_h": 0.045, "ni_h": 0.04})  # fmt: skip
-    halo = Target(name="halo", select="program == 'mwm_halo'", goals={"fe_h": 0.05, "mg_h": 0.065})
+                    goals={"fe_h": 0.05, "mg_h": 0.065, "si_h": 0.065, "ca_h": 0.07, "ni_h": 0.065})  # fmt: skip
+    halo = Target(name="halo", select="program == 'mwm_halo'", goals={"fe_h": 0.08, "mg_h": 0.10})
     rule = Rule(name="abundance-80", max_exposures=CAP, extend=True)
     return Config(target=(giants, halo), policy=Policy(active="abundance-80", mode="advise", rule=(rule,)))
 
