@@ -17,6 +17,8 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
+import zmq
+
 from live_spec.config import ModelChoice
 from live_spec.events import LabelsPredicted, PredictionFailed, PredictLabels
 from live_spec.wire.predictions import answer_from_bytes, request_to_bytes
@@ -176,9 +178,12 @@ class Inference:
         assert self._question is not None
         assert self._link is not None
         key, request = self._question
-        self._tries += 1
         self._due_s = time.monotonic() + self._deadline_s + DEADLINE_PER_FIBRE_S * len(request.fibre_F)
-        self._link.send_multipart(request_to_bytes(request, key))
+        try:
+            self._link.send_multipart(request_to_bytes(request, key), zmq.NOBLOCK)
+            self._tries += 1
+        except zmq.Again:
+            return  # the worker is gone: the next poll sees it
 
     def _lost(self, reason: str) -> PredictionFailed | None:
         """End this worker; a later :meth:`poll` starts another, which gets the question unless it was put too often."""

@@ -80,6 +80,7 @@ class Service:
         self._reader = journal.reader()
         self._translator = Translator()
         self._events: deque[Event] = deque()
+        self._questions: deque[PredictLabels] = deque()
         self._asked: str | None = None
         self._record: Record | None = None
         self._answers: dict[str, LabelsPredicted | PredictionFailed] = {}
@@ -116,7 +117,12 @@ class Service:
 
     @property
     def _recovering(self) -> bool:
-        return self._reader.number < self._replay_to or bool(self._events) or self._asked is not None
+        return self._reader.number < self._replay_to or self._busy
+
+    @property
+    def _busy(self) -> bool:
+        """Whether something is still to come of the records that were read."""
+        return bool(self._events or self._questions or self._asked)
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
@@ -137,10 +143,12 @@ class Service:
         return 0
 
     def _turn(self) -> None:
-        """One step: an event, an answer, a record, or nothing for :data:`WAIT_S`."""
+        """One step: an answer, a question, an event, a record, or nothing for :data:`WAIT_S`."""
         if self._asked is not None:
             if (answer := self._inference.poll(WAIT_S)) is not None:
                 self._answered(self._asked, answer)
+        elif self._questions:
+            self._ask(self._questions.popleft())
         elif self._events:
             self._handle(self._events.popleft())
         elif (item := self._reader.next()) is not None:
@@ -173,17 +181,21 @@ class Service:
     def _perform(self, action: Action) -> None:
         match action:
             case PredictLabels():
-                key = request_key(action)
-                if key in self._answers:
-                    self._events.appendleft(self._answers[key])
-                else:
-                    self._inference.ask(action, key)
-                    self._asked = key
+                self._questions.append(action)
             case Advice():
                 self._advise(action)
             case RaiseAlarm():
                 if not self._recovering_record:
                     self._publisher.alarm(action)
+
+    def _ask(self, question: PredictLabels) -> None:
+        """Put a question to the network, unless the answer is in the journal."""
+        key = request_key(question)
+        if key in self._answers:
+            self._handle(self._answers[key])
+        else:
+            self._inference.ask(question, key)
+            self._asked = key
 
     def _answered(self, key: str, answer: LabelsPredicted | PredictionFailed) -> None:
         self._asked = None
@@ -207,7 +219,7 @@ class Service:
 
     def _settle(self) -> None:
         """When everything that came of a message is done, say so to its source."""
-        if self._record is not None and not self._events and self._asked is None:
+        if self._record is not None and not self._busy:
             self._handled.update(self._translator.position)
             self._record = None
 
@@ -236,7 +248,5 @@ class Service:
     def _drain(self) -> None:
         """Finish what was begun: an answer that is on its way still becomes advice."""
         until_ns = self._wall_ns() + int(DRAIN_S * 1e9)
-        while self._asked is not None and self._wall_ns() < until_ns:
-            self._turn()
-        while self._events and self._asked is None:
+        while self._busy and self._wall_ns() < until_ns:
             self._turn()

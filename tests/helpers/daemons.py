@@ -1,0 +1,163 @@
+"""The real daemon as a process, on free ports of this machine, with a small random bundle."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zmq
+from live_specd.decisions import Decisions
+from numpy.typing import NDArray
+
+from helpers.waiting import until
+from live_spec.core.messages import snapshot_from_json
+from live_spec.events import Advice, Fibre, Role
+from live_spec.snapshot import Snapshot
+
+CONFIG = """
+schema = 1
+[instrument]
+name = "generic"
+exposure_unit = "single"
+[model]
+path = "{bundle}"
+threads = 1
+[[target]]
+name = "all"
+goals = {{ fe_h = 0.5, mg_h = 0.5 }}
+[policy]
+active = "half"
+mode = "advise"
+[[policy.rule]]
+name = "half"
+fraction = 0.5
+min_exposures = 1
+[limits]
+stale_stop = "{stale}"
+[io]
+input = "{input}"
+output = "{output}"
+record = "{record}"
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Daemon:
+    """``live-spec serve`` on the feed at ``input``; starting it again goes on with its folder."""
+
+    folder: Path
+    bundle: Path
+    input: str
+    stale: str = "10 min"
+    output: str = field(default_factory=lambda: f"tcp://127.0.0.1:{free_port()}")
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *options: str, wait: bool = True) -> Daemon:
+        self.folder.mkdir(exist_ok=True)
+        config = self.folder / "daemon.toml"
+        record = self.folder / "record"
+        config.write_text(
+            CONFIG.format(bundle=self.bundle, input=self.input, output=self.output, record=record, stale=self.stale)
+        )
+        n_ready = self.log.count("ready, waiting")
+        with (self.folder / "log").open("ab") as log:
+            command = [sys.executable, "-m", "live_spec", "serve", "--config", str(config), *options]
+            self.process = subprocess.Popen(command, stderr=log, stdout=log)
+        if wait:
+            until(
+                lambda: self.log.count("ready, waiting") > n_ready or self.ended, f"a daemon is ready: {self.log}", 60.0
+            )
+            assert not self.ended, self.log
+        return self
+
+    @property
+    def log(self) -> str:
+        path = self.folder / "log"
+        return path.read_text() if path.exists() else ""
+
+    @property
+    def ended(self) -> bool:
+        assert self.process is not None
+        return self.process.poll() is not None
+
+    def signal(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal; gives the exit code."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+    def stop(self) -> None:
+        """End it whatever it does."""
+        if self.process is not None and not self.ended:
+            self.process.kill()
+            self.process.wait()
+
+    def worker_pid(self) -> int:
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        (pid,) = (int(child) for child in children)
+        return pid
+
+    def kill_worker(self) -> None:
+        os.kill(self.worker_pid(), signal.SIGKILL)
+
+    def advice(self) -> dict[str, bytes]:
+        """What is stored under each id; the daemon must have ended."""
+        decisions = Decisions(self.folder / "record" / "decisions.sqlite")
+        try:
+            return dict(decisions.all())
+        finally:
+            decisions.close()
+
+    def snapshot(self) -> Snapshot:
+        context: zmq.Context[Any] = zmq.Context()
+        listener = context.socket(zmq.SUB)
+        listener.subscribe(b"snapshot")
+        listener.connect(self.output)
+        try:
+            assert listener.poll(20_000), "no snapshot came"
+            return snapshot_from_json(listener.recv_multipart()[1])
+        finally:
+            context.destroy(linger=0)
+
+
+@dataclass(frozen=True)
+class Field:
+    """A small field of made-up stars and one sky fibre, the same in every run."""
+
+    n_stars: int = 6
+
+    @property
+    def fibres(self) -> list[Fibre]:
+        return [Fibre(n, f"2M{n:04d}", h_mag=11.0) for n in range(1, self.n_stars + 1)] + [Fibre(99, "", Role.SKY)]
+
+    def exposure(self, number: int) -> dict[str, NDArray[np.float32]]:
+        """Flux and ivar of one exposure: lines that stay, noise that does not."""
+        from live_spec.spectra.grid import APSTAR
+
+        rng, noise = np.random.default_rng(7), np.random.default_rng(number)
+        level = np.linspace(100, 900, self.n_stars + 1)[:, None]
+        depth_FP = 0.4 * (rng.random((self.n_stars + 1, APSTAR.n_pixels)) < 0.08)
+        sigma_FP = np.broadcast_to(level / 60, depth_FP.shape)
+        flux_FP = level * (1 - depth_FP) + sigma_FP * noise.normal(size=depth_FP.shape)
+        return {"flux": flux_FP.astype(np.float32), "ivar": (sigma_FP**-2).astype(np.float32)}
+
+    def observed_at(self, number: int) -> str:
+        return f"2026-11-22T10:{number:02d}:00Z"
+
+
+def describe(advice: Advice) -> str:
+    return f"{advice.id} {advice.verdict.value}: {advice.cause}"
