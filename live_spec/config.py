@@ -13,7 +13,16 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from live_spec.labels import LABELS, unit
 from live_spec.selection import selector
@@ -29,7 +38,9 @@ def parse_duration_s(value: object) -> float:
     raise ValueError(f'must be a number with its unit, such as "60 s" or "3 min", not {value!r}')
 
 
-Duration = Annotated[float, BeforeValidator(parse_duration_s)]
+Duration = Annotated[
+    float, BeforeValidator(parse_duration_s), WithJsonSchema({"type": "string", "pattern": DURATION.pattern})
+]
 
 
 class Model(BaseModel):

@@ -34,7 +34,7 @@ START_S = 60.0
 PACE_S = 3.0
 """From exposure to exposure, so that a person can read each advice."""
 LAST_LOOK_S = 3.0
-EXPOSURES = 8
+PLAN = 8
 QUICK_FIBRES, QUICK_EXPOSURES = 40, 2
 """``--once``: as much as fits into ten seconds."""
 ENDING_ROWS = 7
@@ -65,8 +65,8 @@ def demo(
     columns, rows = shutil.get_terminal_size()
     width, height = size or (columns, rows - ENDING_ROWS if sys.stdout.isatty() else rows)
     ui = Ui(theme=theme, ascii=ascii_only or not speaks_unicode())
-    n_fibres, n_exposures = (QUICK_FIBRES, QUICK_EXPOSURES) if once else (fibres, EXPOSURES)
-    play = f"--seed {seed} --fibres {n_fibres} --exposures {n_exposures} "
+    n_fibres, most = (QUICK_FIBRES, QUICK_EXPOSURES) if once else (fibres, PLAN)
+    play = f"--seed {seed} --fibres {n_fibres} --plan {PLAN} --most {most} "
     play += "--pace 0" if once else f"--pace {PACE_S / speed} --stars"
     with stage(play.split(), bundle) as (ear, is_playing):
         if once:
@@ -87,7 +87,7 @@ def demo(
         last = ear.link.snapshot
         assert last is not None
         show(ear.draw(ui, width, height), width)
-    click.echo("\n".join([*ending(last), *against_truth(last, simulate_field(seed, n_fibres, n_exposures))]))
+    click.echo("\n".join([*ending(last), *against_truth(last, simulate_field(seed, n_fibres, PLAN))]))
     if once:
         click.echo("This was a field of few fibres and exposures; 'live-spec demo' plays real stars and 300 fibres.")
 

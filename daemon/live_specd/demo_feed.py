@@ -39,7 +39,8 @@ def main() -> None:
     parser.add_argument("output")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--fibres", type=int, required=True)
-    parser.add_argument("--exposures", type=int, required=True)
+    parser.add_argument("--plan", type=int, required=True)
+    parser.add_argument("--most", type=int, required=True, help="exposures of the field that are sent at most")
     parser.add_argument("--pace", type=float, required=True, help="seconds from exposure to exposure, at least")
     parser.add_argument("--stars", action="store_true", help="play the real stars first")
     options = parser.parse_args()
@@ -49,7 +50,7 @@ def main() -> None:
         if options.stars:
             play_star(feed, GIANT, pace)
             play_star(feed, WARM_GIANT, pace)
-        play_field(feed, options.seed, options.fibres, options.exposures, pace)
+        play_field(feed, options.seed, options.fibres, options.plan, options.most, pace)
 
 
 @dataclass
@@ -105,14 +106,14 @@ def send_visit(feed: Feed, visit: str, n: int, spectrum: ArchivedSpectrum) -> No
     )
 
 
-def play_field(feed: Feed, seed: int, n_fibres: int, n_exposures: int, pace: Pace) -> None:
-    """A simulated field, until the plan is done or the advice is to end it."""
-    field = simulate_field(seed, n_fibres, n_exposures)
+def play_field(feed: Feed, seed: int, n_fibres: int, plan: int, most: int, pace: Pace) -> None:
+    """A simulated field, until the plan is done, the advice is to end it, or ``most`` exposures are sent."""
+    field = simulate_field(seed, n_fibres, plan)
     visit = feed.design(
-        f"sim-{seed}", visit=f"demo-sim-{seed}", field=SIMULATED, plan=n_exposures, fibres=field.fibres,
+        f"sim-{seed}", visit=f"demo-sim-{seed}", field=SIMULATED, plan=plan, fibres=field.fibres,
         exposure_s=EXPOSURE_S, observed_at=_utc(NIGHT),
     )  # fmt: skip
-    for conditions in field.conditions:
+    for conditions in field.conditions[:most]:
         n = conditions.exposure
         flux_FP, ivar_FP, flags_FP = field.exposure(n)
         pace.rest()  # synthesis takes part of the rest

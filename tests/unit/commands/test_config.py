@@ -68,3 +68,5 @@ def test_show_fills_in_the_defaults_and_schema_describes_them(capsys: pytest.Cap
     assert exits("schema") == 0
     schema = json.loads(capsys.readouterr().out)
     assert set(shown) == set(schema["properties"])
+    # In the file a duration is a text with its unit; a bare number is a mistake.
+    assert schema["$defs"]["Limits"]["properties"]["stale_stop"]["type"] == "string"
