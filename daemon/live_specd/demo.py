@@ -131,12 +131,21 @@ def against_truth(last: Snapshot, field: SimulatedField) -> list[str]:
     ]
 
 
+class StageFailed(click.ClickException):
+    """A process of the demo failed; its last words say why, and its exit code is ours."""
+
+    def __init__(self, name: str, code: int, words: list[str]) -> None:
+        super().__init__("\n  ".join([f"the demo's {name} failed (exit {code}):", *words]))
+        self.exit_code = max(code, 1)  # type: ignore[misc]  # click's is per class
+
+
 @contextmanager
 def stage(options: list[str], bundle: str) -> Iterator[tuple[Ear, Callable[[], bool]]]:
     """A running daemon and feed; gives an ear on the daemon and whether the feed still plays.
 
     Raises:
-        click.ClickException: When a process does not start or fails; its last words are in the message.
+        StageFailed: When a process fails.
+        click.ClickException: When the daemon is not ready in time.
     """
     folder = Path(tempfile.mkdtemp(prefix="live-spec-demo-"))
     processes: list[subprocess.Popen[bytes]] = []
@@ -156,7 +165,7 @@ def stage(options: list[str], bundle: str) -> Iterator[tuple[Ear, Callable[[], b
     def check(process: subprocess.Popen[bytes], name: str) -> bool:
         if process.poll() not in (None, 0):
             words = (folder / f"{name}.log").read_text("utf-8", "replace").strip().splitlines()[-5:]
-            raise click.ClickException("\n  ".join([f"the demo's {name} failed (exit {process.returncode}):", *words]))
+            raise StageFailed(name, process.returncode, words)
         return process.returncode is None
 
     try:

@@ -33,7 +33,6 @@ EXIT_CODES = {
     "live_spec.config.ConfigError": 3,
     "live_spec.archive.spectrum.UnreadableFile": 5,
     "live_spec.nets.bundle.BundleError": 6,
-    "live_specd.journal.JournalInUse": 1,
 }
 """Users' mistakes by the full name of the exception, so that naming them imports nothing."""
 

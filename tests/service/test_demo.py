@@ -74,3 +74,11 @@ def _is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_without_its_model_it_says_so_and_exits_6() -> None:
+    command = demo("--once", "--bundle", "nowhere")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 6
+    assert "nowhere" in done.stderr
+    assert "Traceback" not in done.stderr
