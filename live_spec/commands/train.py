@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from live_spec.nets.networks import Network
     from live_spec.nets.normalise import LabelNormaliser
     from live_spec.nets.recipe import Recipe
-    from live_spec.nets.training import Inputs, Progress, Schedule
+    from live_spec.nets.training import Inputs, Progress, Schedule, TrainingData
 
 GUARD_SPECTRA = 4000
 NOISELESS_SNR = 2000.0
+VARIANCE_PASSES = 16
 DIRECTORY = click.Path(path_type=Path, file_okay=False)
 
 
@@ -56,6 +57,7 @@ def train(
     from live_spec.nets.networks import build_network
     from live_spec.nets.normalise import LabelNormaliser
     from live_spec.nets.recipe import load_recipe
+    from live_spec.nets.training import TrainingData, dropout_mean
     from live_spec.nets.windows import load_windows
     from live_spec.synthesis.observe import observe
 
@@ -83,15 +85,19 @@ def train(
     click.echo(f"{len(models)} model spectra, {len(held_out)} held out; observing them", err=True)
     if n := recipe.observing.realisations:
         noisy = stored_inputs(noisy, len(models), n, recipe.seed)
-        noiseless = stored_inputs(noiseless, len(models), 1, recipe.seed + 1)
     torch.manual_seed(recipe.seed)
     network = build_network(recipe.network.kind, load_windows(recipe.network.windows).pixels, recipe.network.sizes)
-    phase = _Phases(recipe, network, models, labels, out, stop, device)
-    values = phase.train("values", recipe.training, noisy)
-    if values.finished and recipe.variance is not None:
-        finished = phase.train("variance", recipe.variance, noiseless).finished
-    else:
-        finished = values.finished
+    phase = _Phases(recipe, network, labels, out, stop, device)
+    known = TrainingData(models.label_NL, models.star_N)
+    values = phase.train("values", recipe.training, known, noisy)
+    finished = values.finished
+    if finished and recipe.variance is not None:
+        # On stars the values were not trained on, of which the network knows no more than of new ones.
+        _, unseen = known.split(recipe.validation, recipe.seed)
+        x_NC = noiseless(unseen, np.random.default_rng((recipe.seed, 8)))
+        value_NL, _ = dropout_mean(network, x_NC, VARIANCE_PASSES, recipe.seed, device)
+        residuals = TrainingData(models.label_NL[unseen], models.star_N[unseen], value_NL=value_NL)
+        finished = phase.train("variance", recipe.variance, residuals, lambda rows, _: x_NC[rows]).finished
     if not finished:
         click.echo(f"stopped after {max_time}; the same command with --resume goes on", err=True)
         return
@@ -144,18 +150,17 @@ class _Phases:
         self,
         recipe: Recipe,
         network: Network,
-        models: ModelSpectra,
         labels: LabelNormaliser,
         out: Path,
         stop: Callable[[], bool],
         device: str,
     ) -> None:
-        self.recipe, self.network, self.models, self.labels = recipe, network, models, labels
+        self.recipe, self.network, self.labels = recipe, network, labels
         self.out, self.stop, self.device = out, stop, device
         out.mkdir(parents=True, exist_ok=True)
 
-    def train(self, phase: str, schedule: Schedule, inputs: Inputs) -> Progress:
-        from live_spec.nets.training import TrainingData, train
+    def train(self, phase: str, schedule: Schedule, data: TrainingData, inputs: Inputs) -> Progress:
+        from live_spec.nets.training import train
 
         started_s = time.monotonic()
         with _bar(phase, schedule.epochs) as show, (self.out / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
@@ -168,7 +173,7 @@ class _Phases:
 
             return train(
                 self.network,
-                TrainingData(self.models.label_NL, self.models.star_N),
+                data,
                 self.labels,
                 inputs,
                 schedule,

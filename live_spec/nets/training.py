@@ -34,6 +34,7 @@ from live_spec.nets.normalise import LabelNormaliser
 from live_spec.nets.objective import robust_loss
 
 STEP_SEEDS, INPUT_SEEDS, SPLIT_SEEDS, ORDER_SEEDS = range(4)
+VALIDATION_PASSES = 4
 
 
 class Inputs(Protocol):
@@ -52,6 +53,8 @@ class TrainingData:
     """Which star each spectrum shows: stars, not spectra, are split."""
     label_sigma_NL: NDArray[np.float64] | None = None
     """Known 1-sigma errors of the labels; nothing or NaN counts as 0."""
+    value_NL: Tensor | None = None
+    """What the network makes of the spectra, standardised, where only its log-variance heads are to be trained."""
 
     def split(self, fraction: float, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Indices of the training and of the validation spectra; at least one star is held out.
@@ -87,7 +90,7 @@ class Schedule(Model):
     stop_epochs: int = Field(0, ge=0)
     """Stop early after this many epochs without improvement; 0: never."""
     variance_only: bool = False
-    """Train the log-variance heads alone, on the residuals of the network without dropout."""
+    """Train the log-variance heads alone, on the values that the data come with."""
     bf16: bool = False
     """Autocast matrix products to bfloat16."""
 
@@ -133,8 +136,10 @@ def train(
         on_step: Called with the step of the epoch and their number.
         stop: Asked after every epoch.
     Raises:
-        ValueError: If the checkpoint is not of this network, schedule and seed, or the loss is no longer finite.
+        ValueError: If the checkpoint is of another run, the loss not finite, or the data do not fit the schedule.
     """
+    if schedule.variance_only != (data.value_NL is not None):
+        raise ValueError("the variance heads alone are trained on data with values, all else on data without")
     network.to(device)
     heads = {id(p) for p in network.variance_heads()}
     trained = [p for p in network.parameters() if not schedule.variance_only or id(p) in heads]
@@ -157,6 +162,7 @@ def train(
     sigma_NL = None
     if data.label_sigma_NL is not None:
         sigma_NL = torch.as_tensor(data.label_sigma_NL / labels.std_L, dtype=torch.float32)
+    value_NL = data.value_NL
     train_N, validation_N = data.split(validation, seed)
     validation_x = inputs(validation_N, np.random.default_rng((seed, INPUT_SEEDS)))
     while not progress.finished and progress.epoch < schedule.epochs:
@@ -169,13 +175,19 @@ def train(
         for step, (batch, x) in enumerate(_prefetch(inputs, batches, seed, epoch)):
             step_seed = np.random.SeedSequence((seed, STEP_SEEDS, epoch, step)).generate_state(1, np.uint64)[0]
             label_BL, sigma_BL = label_NL[batch], None if sigma_NL is None else sigma_NL[batch]
-            loss = _step(network, optimiser, x, label_BL, sigma_BL, schedule, int(step_seed), device)
-            total_loss += loss * len(batch)
+            value_BL = None if value_NL is None else value_NL[batch]
+            total_loss += len(batch) * _step(
+                network, optimiser, x, label_BL, sigma_BL, value_BL, schedule.bf16, int(step_seed), device
+            )
             on_step(step + 1, len(batches))
         if not math.isfinite(total_loss):
             rate = progress.learning_rate
             raise ValueError(f"the loss is {total_loss} in epoch {epoch}; a lower learning rate than {rate:g} may help")
-        loss, mae = evaluate(network, validation_x, label_NL[validation_N], schedule.batch, device)
+        value, log_var = dropout_mean(network, validation_x, VALIDATION_PASSES, seed, device)
+        if value_NL is not None:
+            value = value_NL[validation_N]
+        loss = robust_loss(value, log_var, label_NL[validation_N]).item()
+        mae = (value - label_NL[validation_N]).abs().nanmean().item()
         progress = _next(progress, schedule, epoch, total_loss / len(train_N), loss, mae)
         if checkpoint is not None:
             _save_checkpoint(checkpoint, network, optimiser, run, progress)
@@ -220,23 +232,19 @@ def _step(
     x_BC: NDArray[np.float32],
     label_BL: Tensor,
     sigma_BL: Tensor | None,
-    schedule: Schedule,
+    value_BL: Tensor | None,
+    bf16: bool,
     seed: int,
     device: str,
 ) -> float:
-    """One step of the optimiser; the dropout masks follow from the seed."""
+    """One step of the optimiser; the dropout masks follow from the seed, the values from the network unless given."""
     x = torch.as_tensor(x_BC, device=device)
     label = label_BL.to(device)
     sigma = None if sigma_BL is None else sigma_BL.to(device)
-    cuda = [torch.device(device)] if device.startswith("cuda") else []
-    with torch.random.fork_rng(cuda), torch.autocast(x.device.type, torch.bfloat16, enabled=schedule.bf16):
+    with torch.random.fork_rng(_cuda(device)), torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
         torch.manual_seed(seed)
         value, log_var = network.train()(x)
-        if schedule.variance_only:
-            # What dropout adds is epistemic; the heads are to hold what the network without it cannot explain.
-            with torch.no_grad():
-                value, _ = network.eval()(x)
-    loss = robust_loss(value, log_var, label, sigma)
+    loss = robust_loss(value if value_BL is None else value_BL.to(device), log_var, label, sigma)
     optimiser.zero_grad(set_to_none=True)
     torch.autograd.backward(loss)
     optimiser.step()
@@ -245,15 +253,32 @@ def _step(
 
 
 @torch.inference_mode()
-def evaluate(
-    network: Network, x_NC: NDArray[np.float32], label_NL: Tensor, batch: int, device: str = "cpu"
-) -> tuple[float, float]:
-    """Loss and mean absolute error over the labels that are present, without dropout, in standardised labels."""
+def dropout_mean(
+    network: Network, x_NC: NDArray[np.float32], passes: int, seed: int, device: str = "cpu", batch: int = 256
+) -> tuple[Tensor, Tensor]:
+    """Mean value and log-variance over dropout passes, both (N, L), standardised.
+
+    Not the network with dropout off: the maximum over pooled pixels is larger with their noise than without, so that
+    the two differ systematically, and inference is done by passes.
+    """
+    network.train()
+    parts = []
+    with torch.random.fork_rng(_cuda(device)):
+        torch.manual_seed(seed)
+        for first in range(0, len(x_NC), batch):
+            x = torch.as_tensor(x_NC[first : first + batch], device=device)
+            value, log_var = (
+                torch.stack(one).mean(0) for one in zip(*(network(x) for _ in range(passes)), strict=True)
+            )
+            parts.append((value.cpu(), log_var.cpu()))
     network.eval()
-    parts = [network(torch.as_tensor(x_NC[i : i + batch], device=device)) for i in range(0, len(x_NC), batch)]
-    value_NL, log_var_NL = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
-    mae = (value_NL - label_NL).abs().nanmean()
-    return robust_loss(value_NL, log_var_NL, label_NL).item(), mae.item()
+    value_NL, log_var_NL = (torch.cat(part) for part in zip(*parts, strict=True))
+    return value_NL, log_var_NL
+
+
+def _cuda(device: str) -> list[torch.device]:
+    """The devices besides the CPU whose random state is touched."""
+    return [torch.device(device)] if device.startswith("cuda") else []
 
 
 def _next(last: Progress, schedule: Schedule, epoch: int, train_loss: float, loss: float, mae: float) -> Progress:

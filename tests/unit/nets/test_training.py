@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from live_spec.labels import ELEMENTS, INDEX, N_LABELS
 from live_spec.nets.censored import ApogeeBCNNCensored
 from live_spec.nets.normalise import LabelNormaliser
-from live_spec.nets.training import Progress, Schedule, TrainingData, _next, train
+from live_spec.nets.training import Progress, Schedule, TrainingData, _next, dropout_mean, train
 
 N, C = 96, 62
 
@@ -94,12 +95,19 @@ def test_variance_heads_alone_learn_what_the_network_cannot_explain():
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
     data, inputs = make_data()
     labels = LabelNormaliser.fit(data.label_NL)
-    train(network, data, labels, inputs, Schedule(epochs=60, batch=32, learning_rate=2e-2, variance_only=True), seed=6)
+    everything = np.arange(N)
+    x = inputs(everything, np.random.default_rng(1))
+    value = dropout_mean(network, x, 20, seed=1)[0]
+    schedule = Schedule(epochs=60, batch=32, learning_rate=2e-2, variance_only=True)
+    with pytest.raises(ValueError, match="data with values"):
+        train(network, data, labels, inputs, schedule, seed=6)
+    with_values = replace(data, value_NL=value)
+    train(network, with_values, labels, lambda rows, rng: x[rows], schedule, seed=6)
     changed = {name for name, p in network.named_parameters() if not torch.equal(before[name], p)}
     assert changed
     assert all("log_var" in name for name in changed)
     with torch.inference_mode():
-        value, log_var = network(torch.as_tensor(inputs(np.arange(N), np.random.default_rng(1))))
+        _, log_var = network(torch.as_tensor(x))
     pull = (value.numpy() - labels.standardise(data.label_NL)) / log_var.exp().sqrt().numpy()
     assert np.nanstd(pull[:, INDEX["fe_h"]]) == pytest.approx(1.0, abs=0.2)
 
