@@ -156,7 +156,7 @@ def stage(options: list[str], bundle: str) -> Iterator[tuple[Ear, Callable[[], b
         with (folder / f"{name}.log").open("wb") as log:
             # A session of its own: ctrl-c reaches the demo alone, which then ends the others in order.
             process = subprocess.Popen(
-                [sys.executable, "-m", *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                [sys.executable, "-m", *arguments], stdin=subprocess.PIPE, stdout=log, stderr=log,
                 start_new_session=True,
             )  # fmt: skip
         processes.append(process)
@@ -190,12 +190,17 @@ def stage(options: list[str], bundle: str) -> Iterator[tuple[Ear, Callable[[], b
             while ear.first(0.2) is None:
                 if not is_playing() or time.monotonic() > deadline_s:
                     raise click.ClickException(f"the demo's daemon was not ready after {START_S:.0f} s")
+            assert feed.stdin is not None
+            feed.stdin.write(b"somebody is watching\n")
+            feed.stdin.flush()
             yield ear, is_playing
         finally:
             ear.close()
     finally:
         for process in reversed(processes):
             process.terminate()
+            if process.stdin is not None:
+                process.stdin.close()
         for process in reversed(processes):
             try:
                 process.wait(STOP_S)

@@ -6,6 +6,7 @@ A process of its own, so that synthesis never holds up the screen: ``python -m l
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -46,6 +47,8 @@ def main() -> None:
     options = parser.parse_args()
     with Feed(options.feed, stream="demo/field", output=options.output) as feed:
         feed.wait_for_daemon(ANSWER_S)
+        if not sys.stdin.readline():  # a word that somebody is watching, or the end of who started us
+            return
         pace = Pace(options.pace)
         if options.stars:
             play_star(feed, GIANT, pace)

@@ -37,7 +37,7 @@ def test_once_prints_a_complete_dashboard() -> None:
 
 
 def test_into_a_pipe_it_tells_the_whole_story() -> None:
-    done = subprocess.run(demo("--speed", "100"), capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(demo("--speed", "5"), capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     told = done.stdout
     assert "design 2M17335483-2753043 loaded: 1 fibre with goals, plan 3 exposures" in told
