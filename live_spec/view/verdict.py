@@ -111,10 +111,10 @@ def _then(advice: Advice) -> str:
 
 def _finish(advice: Advice) -> str:
     finish = advice.finish
-    if finish is None or finish.p50 is None:
+    if finish is None or finish.p50 is None or advice.exposures == 0:
         return ""
     low, high = ("?" if n is None else f"{n:.0f}" for n in (finish.p10, finish.p90))
-    return f"{finish.p50:.0f} more exposures [{low}-{high}] until the rule is met, pairs left aside"
+    return f"{plural(round(finish.p50), 'more exposure')} [{low}-{high}] until the rule is met, pairs left aside"
 
 
 def _costs(advice: Advice) -> str:
