@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 
 from live_spec.config import Config
@@ -41,6 +41,7 @@ WAIT_S = 0.1
 """Longest wait for anything, so that a stop request is seen."""
 DRAIN_S = 20.0
 """How long a stopping daemon waits for an answer it has asked for."""
+TOLD_PER_S = 5
 
 log = logging.getLogger("live_specd")
 
@@ -87,7 +88,7 @@ class Service:
         self._journalled: set[str] = set()
         self._replay_to = journal.last_number
         self._handled: dict[str, tuple[int, int]] = {}
-        self._quiet_until_ns: dict[str, int] = {}
+        self._told_ns: defaultdict[str, deque[int]] = defaultdict(lambda: deque(maxlen=TOLD_PER_S))
 
     def handled(self, stream: str) -> tuple[int, int]:
         """Epoch and number of the last message of a stream that was worked through; called by the ingest thread."""
@@ -140,6 +141,9 @@ class Service:
         except Exception:
             log.exception("the service failed")
             return 1
+        finally:
+            self._reader.close()
+            self._translator.close()
         return 0
 
     def _turn(self) -> None:
@@ -234,12 +238,13 @@ class Service:
         self._inference.poll(0.0)
 
     def _tell(self, kind: str, reports: deque[str]) -> None:
-        """Sentences of the other threads and processes become log lines and alarms, at most one of a kind a second."""
-        if reports and self._wall_ns() >= self._quiet_until_ns.get(kind, 0):
+        """Sentences of the other threads and processes become log lines and alarms, at most five a second."""
+        told_ns = self._told_ns[kind]
+        if reports and (len(told_ns) < TOLD_PER_S or self._wall_ns() > told_ns[0] + 1_000_000_000):
+            told_ns.append(self._wall_ns())
             text, more = reports.popleft(), len(reports)
             reports.clear()
             self._alarm(kind, f"{text} (and {more} more)" if more else text)
-            self._quiet_until_ns[kind] = self._wall_ns() + 1_000_000_000
 
     def _alarm(self, kind: str, text: str) -> None:
         log.warning("%s: %s", kind, text)
