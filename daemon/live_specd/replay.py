@@ -23,7 +23,7 @@ from live_spec.config import Config, load
 from live_spec.wire.exposures import Assembler, WholeExposure
 from live_spec.wire.frames import Message
 from live_spec.wire.messages import Design, Exposure, header_from_bytes
-from live_specd.archive_visits import announce, expose, read_visits
+from live_specd.archive_visits import ArchivedVisit, announce, expose, read_visits
 from live_specd.daemon import Refused
 from live_specd.decisions import Decisions
 from live_specd.journal import Damage, Kind, read_journal, segments
@@ -102,13 +102,14 @@ def replay(
             click.echo(body.decode() if as_json else _line(json.loads(body)))
 
         played = Played()
+        parts = [path if path.is_dir() and segments(path) else _read(path) for path in paths]
         options: dict[str, Any] = {"shuffle": shuffle, "on_advice": on_advice}
         with Rehearsal(config, folder, chunk_fibres=chunk_fibres or 300, **options) as rehearsal:
-            for source in paths:
-                if source.is_dir() and segments(source):
-                    _play_journal(rehearsal.feed, source, played, recut=chunk_fibres is not None)
+            for part in parts:
+                if isinstance(part, Path):
+                    _play_journal(rehearsal.feed, part, played, recut=chunk_fibres is not None)
                 else:
-                    _play_files(rehearsal.feed, source, played, speed)
+                    _play_visits(rehearsal.feed, part, played, speed)
             rehearsal.finish()
         if rehearsal.exit_code:
             raise Refused("the daemon failed; its log says why", 1)
@@ -120,17 +121,19 @@ def replay(
     click.echo(json.dumps({"summary": summary}, sort_keys=True) if as_json else _closing(summary))
 
 
-def _play_files(feed: Feed, path: Path, played: Played, speed: float) -> None:
-    """Each star a visit; between exposures the time they took, divided by the speed."""
+def _read(path: Path) -> list[ArchivedVisit]:
+    """The visits of a file or of all files of a folder."""
     files = sorted(file for pattern in SPECTRA for file in path.glob(pattern)) if path.is_dir() else [path]
-    try:
-        visits, remarks = read_visits(files)
-    except UnreadableFile as error:
-        raise Refused(error, 5) from None
+    visits, remarks = read_visits(files)
     if not visits:
-        raise Refused(f"{path}: no spectra in it", 5)
+        raise UnreadableFile(f"{path}: no spectra in it, and no journal")
     for remark in remarks:
         click.echo(remark, err=True)
+    return visits
+
+
+def _play_visits(feed: Feed, visits: list[ArchivedVisit], played: Played, speed: float) -> None:
+    """Each star a visit; between exposures the time they took, divided by the speed."""
     pause = threading.Event()
     for visit in visits:
         played.visits.append(announce(feed, visit))
