@@ -177,7 +177,7 @@ class Limits(Model):
 
     stale_warn: Duration = 60.0
     stale_stop: Duration = 180.0
-    """After this long without data there is NO ADVICE."""
+    """This long after the next exposure should have come there is NO ADVICE."""
     untrusted_max: float = Field(0.5, gt=0, le=1)
     """With a larger share of untrusted targets there is NO ADVICE."""
     throughput_warn: float = Field(0.80, gt=0)

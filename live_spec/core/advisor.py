@@ -100,8 +100,12 @@ class Advisor:
 
     def tick(self, *, now_s: float) -> tuple[Action, ...]:
         """Withdraw the advice when no data have come for too long. Says so once, until data come again."""
-        visit, limit_s = self._visit, self._config.limits.stale_stop
-        if visit is None or self._last_data_s is None or self._stale or now_s - self._last_data_s < limit_s:
+        visit = self._visit
+        if visit is None or self._last_data_s is None or self._stale:
+            return ()
+        # Between exposures silence is no news: the limit counts from when the next one should have come.
+        limit_s = visit.patience_s + self._config.limits.stale_stop
+        if now_s - self._last_data_s < limit_s:
             return ()
         last = max(visit.spectra.numbers, default=0)
         why = f"no spectra since exposure {last}, limit is {limit_s:.0f} s"

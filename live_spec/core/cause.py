@@ -42,7 +42,7 @@ def cause(decision: Decision, judged: Judged, goals: GoalTable, rule: Rule, limi
     """One sentence that names the limiting element, the share and the rule."""
     counting_F = judged.standing.counting_F
     n_counting = int(counting_F.sum())
-    n_done = int((judged.standing.is_in(TargetState.AT_GOAL) & counting_F).sum())
+    n_done = round(float(judged.standing.p_goal_F[counting_F].sum()))
     if rule.kind != "abundance-fraction":
         return decision.reason
     if n_counting == 0:

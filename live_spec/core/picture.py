@@ -36,6 +36,7 @@ def snapshot(
     asked = visit.asked.get(last) if visit else None
     design = visit.design if visit else None
     states = judged.standing.state_F if judged else ()
+    patience = visit.patience_s if visit else 0.0
     return Snapshot(
         source=source,
         mode=config.policy.mode,
@@ -60,8 +61,8 @@ def snapshot(
         fibres=_fibres(visit, judged) if visit else (),
         alarms=tuple(visit.alarms) if visit else (),
         log=log,
-        stale_warn_s=config.limits.stale_warn,
-        stale_stop_s=config.limits.stale_stop,
+        stale_warn_s=config.limits.stale_warn + patience,
+        stale_stop_s=config.limits.stale_stop + patience,
     )
 
 
@@ -94,7 +95,7 @@ def _elements(config: Config, visit: Visit, judged: Judged) -> tuple[ElementRow,
                 required=required,
                 goal=float(np.median(limit_FL[members_F, column])),
                 median_sigma=_median(judged.sigma.total_FL[members_F, column]),
-                share_at_goal=float(done_F[members_F].mean()),
+                share_at_goal=float(np.where(judged.posterior.trusted_F, p_F, 0.0)[members_F].mean()),
                 left=_count(waiting_F, 0.5),
                 left_p10=_count(waiting_F, 0.1),
                 left_p90=_count(waiting_F, 0.9),

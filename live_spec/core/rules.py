@@ -55,8 +55,8 @@ class Situation:
     goal_FL: Array
     counting_F: NDArray[np.bool_]
     """Targets in the denominator."""
-    done_F: NDArray[np.bool_]
-    """Targets at goal with confidence."""
+    p_goal_F: Array
+    """Probability of each target to be at goal now."""
     n_priority_alive: int
     """Priority targets that are trusted and have data, within reach or not."""
     exposure_s: float | None
@@ -72,8 +72,8 @@ class Situation:
 
     @property
     def share_done(self) -> float | None:
-        n_counting = int(self.counting_F.sum())
-        return float((self.done_F & self.counting_F).sum() / n_counting) if n_counting else None
+        """Expected share of the counting targets at goal now; ``None`` when nobody counts."""
+        return float(self.p_goal_F[self.counting_F].mean()) if self.counting_F.any() else None
 
 
 def decide(rule: Rule, situation: Situation) -> Decision:

@@ -202,6 +202,12 @@ class Visit:
             self.stood = stops
         return self.decision
 
+    @property
+    def patience_s(self) -> float:
+        """How long silence is no news: the length of an exposure."""
+        latest = next(reversed(self.asked.values()), None)
+        return (latest.exptime_s if latest else self.design.exposure_s) or 0.0
+
     def ask_halves(self) -> tuple[PredictLabels, PredictLabels] | None:
         """The two halves of an ended visit as questions under names of their own."""
         halves = self.spectra.halves()
@@ -267,7 +273,7 @@ class Visit:
             rates=asked.rates,
             goal_FL=self.goals.goal_FL,
             counting_F=standing.counting_F,
-            done_F=standing.is_in(TargetState.AT_GOAL),
+            p_goal_F=standing.p_goal_F,
             n_priority_alive=int((alive_F & self.goals.counts_F).sum()),
             exposure_s=asked.exptime_s,
             sn2_earned=earned(asked.sn2),

@@ -55,7 +55,7 @@ def test_the_cap_of_an_unmet_rule_is_move_on_not_stop() -> None:
     advice = run([design(), *(exposure(n, snr) for n in range(1, 9))])
     assert advice[-1].verdict is MOVE_ON
     assert "cap of 8" in advice[-1].cause
-    assert advice[-1].have == pytest.approx(0.7)
+    assert advice[-1].have == pytest.approx(0.7, abs=0.02)
 
 
 def test_a_hopeless_field_moves_on_after_the_first_pair() -> None:
@@ -164,11 +164,11 @@ def test_predictions_that_come_late_give_the_same_advice() -> None:
 def test_silence_withdraws_the_advice_once_and_data_bring_it_back() -> None:
     advisor = Advisor(config())
     play(advisor, [design(), exposure(1, [60.0] * 10)])
-    assert advisor.tick(now_s=100.0) == ()
-    advice, alarm = advisor.tick(now_s=400.0)
+    assert advisor.tick(now_s=600.0) == ()  # an exposure takes 500 s
+    advice, alarm = advisor.tick(now_s=700.0)
     assert (advice.verdict, advice.id, alarm.kind) == (NO_ADVICE, "v1/1/stale1", "input-stale")
     assert "no spectra since exposure 1" in advice.cause
-    assert advisor.tick(now_s=401.0) == ()
+    assert advisor.tick(now_s=701.0) == ()
     assert advisor.snapshot(source="LIVE").advice == advice
     after = verdicts(play(advisor, [exposure(2, [60.0] * 10)]))
     assert after[-1].verdict is STOP
