@@ -1,8 +1,21 @@
-"""One thread per library: tests share their cores with one another, and oversubscribed threads are slower, not faster."""
+"""One thread per library: tests share their cores, and too many threads are slower, not faster."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
+
+import pytest
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+
+
+@pytest.fixture(scope="session")
+def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of a small network with random weights and few passes: quick, and valid in every other way."""
+    from helpers.bundles import bundle
+
+    path = tmp_path_factory.mktemp("bundle")
+    bundle(passes=4).save(path)
+    return path
