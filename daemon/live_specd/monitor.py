@@ -7,6 +7,7 @@ nothing of the daemon and commands nothing.
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import shutil
@@ -27,7 +28,7 @@ from live_spec.core.messages import BadDocument, snapshot_from_json
 from live_spec.snapshot import Snapshot
 from live_spec.view.format import clean
 from live_spec.view.link import Link
-from live_spec.view.narrate import sentences
+from live_spec.view.narrate import happened
 from live_spec.view.overview import view
 from live_spec.view.pen import Screen
 from live_spec.view.states import Phase, standing
@@ -37,6 +38,7 @@ from live_specd import sockets
 from live_specd.terminal import Terminal
 
 TOPIC = b"snapshot"
+EVENT_SCHEMA = "live-spec.event/1"
 ANSWER_S = 2.0
 """How long a daemon has to be heard for the first time: two of its beats."""
 PAINT_S = 0.25
@@ -185,23 +187,34 @@ def watch(ear: Ear, ui: Ui, is_over: Callable[[], bool] = lambda: False) -> Ui:
     return ui
 
 
-def narrate(ear: Ear, is_over: Callable[[], bool] = lambda: False) -> None:
+def narrate(ear: Ear, is_over: Callable[[], bool] = lambda: False, *, as_json: bool = False) -> None:
     """Print a sentence per event, and when the data or the daemon fall silent, until ``is_over()``."""
     before: Snapshot | None = None
     phase = Phase.WAITING
+
+    def say(kind: str, text: str) -> None:
+        assert after is not None
+        if as_json:
+            event = {"schema": EVENT_SCHEMA, "at": f"{now:%Y-%m-%dT%H:%M:%SZ}", "source": after.source,
+                     "mode": after.mode, "kind": kind, "text": text}  # fmt: skip
+            click.echo(json.dumps(event))
+        else:
+            click.echo(f"{now:%H:%M:%S}  {after.source}  {text}")
+
     while not is_over():
         after = ear.link.snapshot
         assert after is not None
         now_s = time.monotonic()
-        stand = standing(after, ear.link.now(now_s), silent_s=ear.link.silent_s(now_s))
+        now = ear.link.now(now_s)
+        stand = standing(after, now, silent_s=ear.link.silent_s(now_s))
         if after is not before:
-            for sentence in sentences(before, after, ear.link.now(now_s)):
-                click.echo(sentence)
+            for kind, text in happened(before, after, now):
+                say(kind, text)
             before = after
         if stand.phase is not phase and stand.withdrawn:
-            click.echo(f"{ear.link.now(now_s):%H:%M:%S}  {after.source}  NO ADVICE: {clean(stand.why)}")
+            say("withdrawn", f"NO ADVICE: {clean(stand.why)}")
         elif phase is Phase.LOST and stand.phase is not phase:
-            click.echo(f"{ear.link.now(now_s):%H:%M:%S}  {after.source}  the daemon is heard again")
+            say("heard", "the daemon is heard again")
         phase = stand.phase
         if ear.socket.poll(int(1000 * PAINT_S)):
             ear.listen()

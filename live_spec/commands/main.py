@@ -17,6 +17,7 @@ from live_spec import __version__
 COMMANDS: dict[str, tuple[str, str]] = {
     "infer": ("live_spec.commands.infer:infer", "Labels and uncertainties of archived spectra."),
     "train": ("live_spec.commands.train:train", "Train a network and write a bundle."),
+    "evaluate": ("live_spec.commands.evaluate:evaluate", "Judge a bundle: accuracy, sigmas, domain guard, verdicts."),
     "model": ("live_spec.commands.model:model", "List, describe and verify model bundles."),
     "simulate": ("live_spec.commands.simulate:simulate", "Synthesize spectra to train and test with."),
     "data": ("live_spec.commands.data:data", "Describe and convert spectrum files."),
@@ -24,7 +25,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "config": ("live_spec.commands.config:config", "Check and show configurations."),
     "serve": ("live_specd.main:serve", "The daemon: spectra in, advice out."),
     "replay": ("live_specd.replay:replay", "Run archived visits through the same core again."),
+    "compare": ("live_specd.compare:compare", "Policies on recorded nights, on the same predictions."),
     "monitor": ("live_specd.monitor:monitor", "The dashboard of a running daemon."),
+    "status": ("live_specd.status:status", "One look at a running daemon: lines, one line, JSON or a check."),
+    "watch": ("live_specd.status:watch", "One plain sentence per event, for logs and screen readers."),
     "demo": ("live_specd.demo:demo", "Real stars and a simulated field, live on this machine."),
 }
 """Name to (``module:attribute``, one line of help). The daemon is named by string: the library never imports it."""

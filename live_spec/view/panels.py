@@ -12,6 +12,7 @@ from live_spec.labels import symbol
 from live_spec.snapshot import ElementRow, FibreRow, Snapshot
 from live_spec.view import format as fmt
 from live_spec.view.pen import Cell, Pen
+from live_spec.view.plain import ranked_alarms
 from live_spec.view.states import Phase, Standing
 from live_spec.view.verdict import probability, words
 
@@ -271,14 +272,9 @@ def fibre_detail(pen: Pen, row: FibreRow, labels: Sequence[str]) -> list[Text]:
     return lines + (pen.listing("      values", values, indent=14) if values else [])
 
 
-SEVERITY = ("critical", "serious", "warning", "info")
-
-
 def alarms(pen: Pen, snapshot: Snapshot, rows: int) -> list[Text]:
     """The worst alarms, newest first within a level, then the newest lines of the log."""
-    # The same words again replace the earlier ones; an unknown level ranks as the highest.
-    newest_first = [*{(alarm.kind, alarm.text): alarm for alarm in snapshot.alarms}.values()][::-1]
-    ranked = sorted(newest_first, key=lambda alarm: SEVERITY.index(alarm.level) if alarm.level in SEVERITY else 0)
+    ranked = ranked_alarms(snapshot)
     lines: list[Text] = []
     for n, alarm in enumerate(ranked[:rows]):
         grave = alarm.level in ("critical", "serious")

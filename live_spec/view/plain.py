@@ -1,0 +1,136 @@
+"""A snapshot in a few plain lines, one line, a monitoring plugin's line, and JSON: twins of the screen."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from live_spec.core.messages import advice_json
+from live_spec.events import RaiseAlarm, TargetState, Verdict
+from live_spec.snapshot import Snapshot
+from live_spec.view.format import clean, duration, percent, plural
+from live_spec.view.states import Phase, Standing
+from live_spec.view.verdict import words
+
+SCHEMA = "live-spec.status/1"
+SEVERITY = ("critical", "serious", "warning", "info")
+OK, WARNING, CRITICAL, UNKNOWN = range(4)
+"""Exit codes of a monitoring plugin."""
+STALE_EXIT = 5
+
+
+def ranked_alarms(snapshot: Snapshot) -> list[RaiseAlarm]:
+    """The worst alarms first, newest first within a level; the same words again replace the earlier ones."""
+    newest_first = [*{(alarm.kind, alarm.text): alarm for alarm in snapshot.alarms}.values()][::-1]
+    # An unknown level ranks as the highest.
+    return sorted(newest_first, key=lambda alarm: SEVERITY.index(alarm.level) if alarm.level in SEVERITY else 0)
+
+
+def mark(snapshot: Snapshot, stand: Standing) -> str:
+    """Whose word it is: ``LIVE``, ``REPLAY SHADOW``, ``STALE``, ``DEMO LOST``."""
+    lapse = {Phase.STALE: "STALE", Phase.LOST: "LOST"}.get(stand.phase, "")
+    source = "" if lapse and snapshot.source == "LIVE" else snapshot.source
+    return " ".join(part for part in (source, lapse, "SHADOW" if snapshot.mode == "shadow" else "") if part)
+
+
+def lines(snapshot: Snapshot, stand: Standing) -> list[str]:
+    """Where the visit is, the advice and its reasons, and the alarms."""
+    said = words(snapshot, stand)
+    where = " ".join(
+        f"{name} {value}" for name, value in (("field", snapshot.field), ("design", snapshot.design)) if value
+    )
+    told = [f"{mark(snapshot, stand)}  {where or 'no field'}  {_progress(snapshot)}  {_age(snapshot, stand)}"]
+    told.append(f"{said.verdict}   {said.head}")
+    told += [f"  {name:<7}{text}" for name, text in said.lines]
+    if alarms := ranked_alarms(snapshot):
+        told += [f"{plural(len(alarms), 'alarm')}, worst: {alarms[0].level.upper()} {alarms[0].kind}: {alarms[0].text}"]
+    return [clean(line) for line in told]
+
+
+def one_line(snapshot: Snapshot, stand: Standing, *, ascii_only: bool = True) -> str:
+    """For a status bar: ``> CONTINUE 2  71%->83%  exp 4/6  6 s  !1``; the source leads unless it is live advice."""
+    said, advice = words(snapshot, stand), snapshot.advice
+    parts = ["" if mark(snapshot, stand) == "LIVE" else mark(snapshot, stand)]
+    verdict = said.verdict
+    holds = advice is not None and not said.urgent and not stand.withdrawn and stand.phase is not Phase.WAITING
+    if holds and advice and advice.exposures:
+        verdict += f" {advice.exposures}"
+    parts.append(f"{'#' if said.urgent or said.stop else '>'} {verdict}")
+    if holds and advice and advice.have is not None:
+        chosen = next((c for c in advice.choices if c.advised and c.stop_after > advice.exposure), None)
+        arrow = "->" if ascii_only else "→"
+        parts.append(percent(advice.have) + (f"{arrow}{percent(chosen.share)}" if chosen else ""))
+    parts.append(f"exp {snapshot.exposure}/{snapshot.plan}" if snapshot.plan else "")
+    parts.append(duration(stand.age_s) if snapshot.exposure else "no data")
+    alarms = [alarm for alarm in ranked_alarms(snapshot) if alarm.level != "info"]
+    parts.append(f"!{len(alarms)}" if alarms else "")
+    return clean("  ".join(part for part in parts if part))
+
+
+def check(snapshot: Snapshot, stand: Standing) -> tuple[int, str]:
+    """Code and line of a monitoring plugin: the worst thing there is, then the numbers with their limits."""
+    advice, alarms = snapshot.advice, ranked_alarms(snapshot)
+    worst = alarms[0] if alarms else None
+    if stand.withdrawn:
+        code, why = CRITICAL, stand.why
+    elif worst and worst.level not in ("warning", "info"):
+        code, why = CRITICAL, f"{worst.kind}: {worst.text}"
+    elif stand.phase is Phase.OLD:
+        code, why = WARNING, f"data {duration(stand.age_s)} old"
+    elif advice and advice.verdict is Verdict.NO_ADVICE:
+        code, why = WARNING, f"no advice: {advice.cause}"
+    elif worst and worst.level == "warning":
+        code, why = WARNING, f"{worst.kind}: {worst.text}"
+    else:
+        code, why = OK, "waiting for data" if stand.phase is Phase.WAITING else words(snapshot, stand).verdict
+    numbers = []
+    if advice and advice.have is not None and not stand.withdrawn:
+        numbers.append(f"at_goal={advice.have:.2f}" + (f";{advice.need:.2f}" if advice.need is not None else ""))
+    if stand.age_s is not None:
+        numbers.append(f"age={stand.age_s:.0f}s;{snapshot.stale_warn_s:.0f};{snapshot.stale_stop_s:.0f}")
+    if snapshot.exposure:
+        numbers.append(f"untrusted={snapshot.states.get(TargetState.NOT_TRUSTED, 0)}")
+        numbers.append(f"missing={snapshot.conditions.n_missing}")
+    name = ("OK", "WARNING", "CRITICAL", "UNKNOWN")[code]
+    text = clean(why).replace("|", "/")  # the bar parts the words from the numbers
+    return code, f"{name} {mark(snapshot, stand)} {text} | {' '.join(numbers)}".rstrip(" |")
+
+
+def document(snapshot: Snapshot, stand: Standing, now: datetime) -> dict[str, Any]:
+    """What ``status --json`` prints. ``advice`` is null when nothing the daemon said may be taken as current."""
+    advice = json.loads(advice_json(snapshot.advice)) if snapshot.advice else None
+    return {
+        "schema": SCHEMA,
+        "at": now.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "source": snapshot.source,
+        "mode": snapshot.mode,
+        "phase": stand.phase.value,
+        "why": stand.why,
+        "text": lines(snapshot, stand),
+        "field": snapshot.field,
+        "design": snapshot.design,
+        "visit": snapshot.visit,
+        "exposure": snapshot.exposure,
+        "plan": snapshot.plan,
+        "data_age_s": None if stand.age_s is None else round(stand.age_s, 1),
+        "states": snapshot.states,
+        "n_targets": snapshot.n_targets,
+        "n_missing": snapshot.conditions.n_missing,
+        "advice": None if stand.withdrawn else advice,
+        "withdrawn": advice if stand.withdrawn else None,
+        "alarms": [
+            {"kind": a.kind, "level": a.level, "text": a.text, "observed_at": a.observed_at}
+            for a in ranked_alarms(snapshot)
+        ],
+    }
+
+
+def _progress(snapshot: Snapshot) -> str:
+    return f"exp {snapshot.exposure}" + (f" of {snapshot.plan}" if snapshot.plan else "")
+
+
+def _age(snapshot: Snapshot, stand: Standing) -> str:
+    if stand.phase is Phase.LOST:
+        return f"daemon silent for {duration(stand.silent_s)}"
+    return f"data {duration(stand.age_s)} old" if snapshot.exposure else "no data yet"
