@@ -217,8 +217,8 @@ class Config(Model):
 
     @property
     def sha(self) -> str:
-        """Short sha256 of everything that can change an advice (not of endpoints, threads or looks)."""
-        parts = self.model_dump(mode="json", exclude={"io": True, "display": True, "model": {"threads", "device"}})
+        """Short sha256 of what can change an advice: not endpoints, threads or looks; the bundle has an id of its own."""
+        parts = self.model_dump(mode="json", exclude={"io": True, "display": True, "model": {"path", "threads", "device"}})
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -102,14 +102,14 @@ def replay(
             click.echo(body.decode() if as_json else _line(json.loads(body)))
 
         played = Played()
-        parts = [path if path.is_dir() and segments(path) else _read(path) for path in paths]
+        parts = [path if path.is_dir() and segments(path) else visits_of(path) for path in paths]
         options: dict[str, Any] = {"shuffle": shuffle, "on_advice": on_advice}
         with Rehearsal(config, folder, chunk_fibres=chunk_fibres or 300, **options) as rehearsal:
             for part in parts:
                 if isinstance(part, Path):
                     _play_journal(rehearsal.feed, part, played, recut=chunk_fibres is not None)
                 else:
-                    _play_visits(rehearsal.feed, part, played, speed)
+                    play_visits(rehearsal.feed, part, played, speed)
             rehearsal.finish()
         if rehearsal.exit_code:
             raise Refused("the daemon failed; its log says why", 1)
@@ -121,7 +121,7 @@ def replay(
     click.echo(json.dumps({"summary": summary}, sort_keys=True) if as_json else _closing(summary))
 
 
-def _read(path: Path) -> list[ArchivedVisit]:
+def visits_of(path: Path) -> list[ArchivedVisit]:
     """The visits of a file or of all files of a folder."""
     files = sorted(file for pattern in SPECTRA for file in path.glob(pattern)) if path.is_dir() else [path]
     visits, remarks = read_visits(files)
@@ -132,7 +132,7 @@ def _read(path: Path) -> list[ArchivedVisit]:
     return visits
 
 
-def _play_visits(feed: Feed, visits: list[ArchivedVisit], played: Played, speed: float) -> None:
+def play_visits(feed: Feed, visits: list[ArchivedVisit], played: Played, speed: float) -> None:
     """Each star a visit; between exposures the time they took, divided by the speed."""
     pause = threading.Event()
     for visit in visits:
