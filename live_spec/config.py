@@ -218,7 +218,7 @@ class Config(Model):
     @property
     def sha(self) -> str:
         """Short sha256 of what can change an advice: not endpoints, threads or looks; the bundle has its own id."""
-        silent = {"io": True, "display": True, "model": {"path", "threads", "device"}}
+        silent: Any = {"io": True, "display": True, "model": {"path", "threads", "device"}}
         parts = self.model_dump(mode="json", exclude=silent)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
