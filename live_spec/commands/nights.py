@@ -58,11 +58,25 @@ def nights(
     chosen = {name: known[name] for name in wanted} if wanted else known
     seeds = range(seed, seed + n_nights)
     outcomes = chain.from_iterable(_run(seeds, scenario, visits, chosen, jobs or os.cpu_count() or 1))
-    document = {"schema": SCHEMA, "scenario": scenario, "seed": seed, **summary(outcomes, n_nights)}
+    document: dict[str, Any] = {"schema": SCHEMA, "scenario": scenario, "seed": seed, **summary(outcomes, n_nights)}
+    document["promotion"] = _promotion(document["policies"], chosen)
     if as_json:
         click.echo(json.dumps(document))
     else:
         _print(document)
+
+
+def _promotion(rows: dict[str, Any], chosen: dict[str, Config]) -> dict[str, dict[str, Any]]:
+    """Whether each abundance rule may leave the shadow, by its wrong stops on these nights."""
+    from live_spec.evaluation.promotion import may_advise
+
+    found = {}
+    for name, row in rows.items():
+        rule = chosen[name].policy.active_rule
+        if rule.kind == "abundance-fraction":
+            allowed, why = may_advise(row["stops"], row["wrong_stops"], rule.confidence)
+            found[name] = {"allowed": allowed, "why": why}
+    return found
 
 
 def _run(
@@ -98,6 +112,8 @@ def _print(document: dict[str, Any]) -> None:
             f"forecast {name}: 80% interval covers {100 * row['coverage80']:.0f}%, median error at half-way "
             f"{100 * row['median_abs_error_half']:.0f}%"
         )
+    for name, row in document["promotion"].items():
+        click.echo(f"promotion of {name} from shadow {row['why']}")
     for name, row in document["saved"].items():
         interval = f"{row['percent']:.1f}% [{row['lo']:.1f}, {row['hi']:.1f}]"
         click.echo(f"minutes saved against {name} at equal true yield: {interval}")

@@ -135,6 +135,7 @@ def test_command_prints_the_contract() -> None:
     document = json.loads(result.stdout)
     assert {"n_nights", "n_visits", "policies", "forecast", "saved"} <= set(document)
     assert set(document["policies"]) == {"abundance-80", "flat", "sn2-1600", "plan"}
+    assert document["promotion"]["abundance-80"]["allowed"] is False  # one visit proves nothing
     row = document["policies"]["plan"]
     assert {"stops", "wrong_stops", "minutes", "targets_at_goal_true", "targets_at_goal_said", "reversals",
             "mid_pair_stops", "stops_on_unknown"} <= set(row)  # fmt: skip
