@@ -68,10 +68,10 @@ def run(
     context: sockets.Context = zmq.Context()
     inference = Inference(context, config.model)
     try:
+        output = sockets.publish(context, config.io.output)  # first: whether the port is free shows at once
         model = inference.start()
         log.info("%s", _describe(model))
         decisions = Decisions(folder / "decisions.sqlite")
-        output = sockets.publish(context, config.io.output)
         service = Service(
             config, model, source=source, journal=journal, decisions=decisions, inference=inference, output=output,
             wall_ns=clock,

@@ -97,7 +97,7 @@ def _at_rest(
         spectra.flags_FP[rows],
         wavelength_aa=None if spectra.wave_FP is None else spectra.wave_FP[rows],
         frame=header.frame if bank is not None else "rest",
-        rv_kms_F=np.where(np.isfinite(sent_F), sent_F, catalogue_F),
+        rv_kms_F=np.where(np.isfinite(sent_F), sent_F, catalogue_F) if bank is not None else None,
         barycentric_correction_kms=correction_F,
         templates=bank,
     )

@@ -29,13 +29,14 @@ NEAR = 6  # messages among which a disorderly line chooses: what is further ahea
 
 
 class Rehearsal:
-    """A context in which ``feed`` leads to a daemon of source ``REPLAY``.
+    """A context in which ``feed`` leads to a daemon.
 
     Args:
         config: Its endpoints and folder are replaced.
         folder: Where the journal goes; an earlier one is set aside.
         chunk_fibres: Largest number of fibres in a message.
         shuffle: Seed; sends messages in disorder and some of them twice.
+        source: What the daemon marks everything with.
         on_advice: Called in another thread with the bytes of each advice as it is published.
 
     Raises:
@@ -49,13 +50,14 @@ class Rehearsal:
         *,
         chunk_fibres: int = 300,
         shuffle: int | None = None,
+        source: str = "REPLAY",
         on_advice: Callable[[bytes], None] = lambda body: None,
     ) -> None:
         self._private = tempfile.TemporaryDirectory(prefix="live-spec-")
         ends = {name: f"ipc://{self._private.name}/{name}" for name in ("input", "output")}
         io = config.io.model_copy(update={**ends, "record": str(folder)})
         self._config = config.model_copy(update={"io": io})
-        self._on_advice = on_advice
+        self._on_advice, self._source = on_advice, source
         self._stop, self._ready, self._heard = threading.Event(), threading.Event(), threading.Event()
         self._refused: Refused | None = None
         self.exit_code: int | None = None
@@ -99,7 +101,7 @@ class Rehearsal:
 
     def _run(self) -> None:
         try:
-            self.exit_code = run(self._config, self._stop, source="REPLAY", fresh=True, ready=self._ready.set)
+            self.exit_code = run(self._config, self._stop, source=self._source, fresh=True, ready=self._ready.set)
         except Refused as refused:
             self._refused = refused
 

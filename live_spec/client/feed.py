@@ -3,7 +3,7 @@
     with Feed("tcp://127.0.0.1:5749") as feed:
         visit = feed.design(48213, plan=6, fibres=table)
         feed.exposure(visit, n=1, dither="A", flux=flux, ivar=ivar, mask=mask, wave=wave)
-        print(feed.advice(timeout_s=60).cause)
+        print(feed.advice(timeout=60).cause)
 
 Every message is kept in a spool until a daemon has acknowledged that it is on its disk. PUB is the fast path; a ROUTER
 on the port below answers requests for what a daemon missed, so a late, slow or restarted daemon loses nothing. When the
@@ -72,7 +72,7 @@ class Feed:
 
     def design(
         self,
-        design: str | int,
+        design_id: str | int,
         *,
         plan: int,
         fibres: Iterable[Fibre | Mapping[str, Any]] | Mapping[str, ArrayLike],
@@ -85,7 +85,7 @@ class Feed:
         """Announce what the fibres are placed on; gives the name of the visit, for :meth:`exposure`.
 
         Args:
-            design: Design, plate or configuration.
+            design_id: Design, plate or configuration.
             plan: Exposures foreseen.
             fibres: Rows (:class:`~live_spec.events.Fibre` or mappings with its keys), or a table of columns. ``fibre``
                 and ``star`` are needed; what is not known is left out, ``None`` or NaN.
@@ -95,12 +95,12 @@ class Feed:
             FeedError: When a value cannot be sent.
         """
         rows = fibre_table(fibres)
-        name = visit or f"{design}-{(observed_at or utc_now())[:10]}"
-        values = {"visit": name, "design": str(design), "plan": plan, "field": field, "telescope": telescope}
+        name = visit or f"{design_id}-{(observed_at or utc_now())[:10]}"
+        values = {"visit": name, "design": str(design_id), "plan": plan, "field": field, "telescope": telescope}
         values |= {"exposure_s": exposure_s, "observed_at": observed_at, "fibres": rows}
         self._line.send(Design, values)
         self._fibres[name] = np.array([row.fibre for row in rows], np.int32)
-        self._visits[str(design)] = name
+        self._visits[str(design_id)] = name
         return name
 
     def exposure(
@@ -181,39 +181,39 @@ class Feed:
         """Pass on an exposure, cut as this feed cuts."""
         self._send_spectra(dict(whole.header), whole.spectra)
 
-    def advice(self, timeout_s: float = 30.0) -> Advice:
-        """The next advice that was not yet handed out.
+    def advice(self, timeout: float = 30.0) -> Advice:
+        """The next advice that was not yet handed out; waits for it, ``timeout`` in seconds.
 
         Raises:
             TimeoutError: When none comes in time.
         """
         line = self._line
-        line.wait(lambda: bool(line.advice), timeout_s, "no advice came")
+        line.wait(lambda: bool(line.advice), timeout, "no advice came")
         return line.advice.popleft()
 
-    def wait_for_daemon(self, timeout_s: float = 30.0) -> None:
-        """Wait until a daemon has reported.
+    def wait_for_daemon(self, timeout: float = 30.0) -> None:
+        """Wait until a daemon has reported, at most ``timeout`` seconds.
 
         Raises:
             TimeoutError: When none does in time.
         """
-        self._line.wait(lambda: bool(self._line.handled), timeout_s, f"no daemon connected to {self.endpoint}")
+        self._line.wait(lambda: bool(self._line.handled), timeout, f"no daemon connected to {self.endpoint}")
 
-    def drain(self, timeout_s: float = 30.0, *, handled: bool = False) -> None:
+    def drain(self, timeout: float = 30.0, *, handled: bool = False) -> None:
         """Wait until all that was sent is on a daemon's disk or, with ``handled``, has been worked through.
 
         Raises:
             TimeoutError: When that takes longer.
         """
-        self._line.drain(timeout_s, handled=handled)
+        self._line.drain(timeout, handled=handled)
 
-    def close(self, timeout_s: float = 10.0) -> None:
+    def close(self, timeout: float = 10.0) -> None:
         """Wait for the acknowledgements and let go of the sockets.
 
         Raises:
             FeedError: When messages that exist only in memory were not acknowledged in time.
         """
-        self._line.close(timeout_s)
+        self._line.close(timeout)
 
     def __enter__(self) -> Feed:
         return self

@@ -34,6 +34,7 @@ from live_spec.wire.spool import FolderStore, MemoryStore, Spool
 
 WINDOW = 8  # unacknowledged messages on the fast path, so that PUB never reaches its high-water mark
 STALL_S = 0.5  # without an acknowledgement the fast path goes on this slowly: others may be listening
+FORGET_S = 600.0  # a daemon silent for so long holds nothing back any more while another one listens
 HEADER_ROOM = 4096  # bytes of a message besides its body, as the spool counts them beforehand
 
 
@@ -61,9 +62,12 @@ class Line:
             self.spool = Spool(store, spool_bytes, store.sizes())
         self.handled: dict[str, int] = {}
         """Last message that each daemon has worked through."""
-        self.advice: deque[Advice] = deque()
+        self.advice: deque[Advice] = deque(maxlen=1000)
+        """Advice about visits of this line that nobody has taken yet; the oldest go first."""
+        self._visits: set[str] = set()
         self._on_disk, self._block_s = folder is not None, block_s
         self._advised: set[str] = set()
+        self._heard_s: dict[str, float] = {}
         self._changed = threading.Condition()
         self._error: Exception | None = None
         self._closing = False
@@ -101,6 +105,7 @@ class Line:
             except ValidationError as error:
                 raise FeedError(f"{kind.__name__.lower()}: {sentence(error)}") from None
             self.spool.add(seq, to_frames(Message(header, body)))
+            self._visits.add(header.visit)
         self._wake()
 
     def wait(self, done: Callable[[], bool], timeout_s: float, words: str) -> None:
@@ -215,7 +220,12 @@ class Line:
             durable, handled = (int(order["durable"]), int(order["handled"])) if mine else (0, 0)
         except (ValueError, KeyError, TypeError, RecursionError):
             return  # not one of ours
+        now = time.monotonic()
         with self._changed:
+            self._heard_s[name] = now
+            for silent in [other for other, heard in self._heard_s.items() if heard < now - FORGET_S]:
+                self.spool.forget(silent)
+                del self._heard_s[silent], self.handled[silent]
             self.spool.acknowledge(name, durable)
             self.handled[name] = handled
             self._changed.notify_all()
@@ -230,7 +240,7 @@ class Line:
         except (BadDocument, IndexError):
             return
         with self._changed:
-            if advice.id not in self._advised:
+            if advice.visit in self._visits and advice.id not in self._advised:
                 self._advised.add(advice.id)
                 self.advice.append(advice)
                 self._changed.notify_all()

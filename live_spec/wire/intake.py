@@ -17,6 +17,11 @@ from live_spec.wire.frames import Spectra
 from live_spec.wire.messages import FibreEntry, sentence
 
 WAVELENGTHS_AA = (3_000.0, 60_000.0)
+ALIASES = {
+    "fiber": "fibre", "fiberid": "fibre", "fiber_id": "fibre", "id": "star", "object": "star", "apogee_id": "star",
+    "h": "h_mag", "hmag": "h_mag", "carton": "program", "firstcarton": "program", "ra": "ra_deg", "dec": "dec_deg",
+}  # fmt: skip
+"""Spellings of pipelines and archives, without regard to case."""
 BADPIX = 1  # bit 0 of APOGEE_PIXMASK
 
 
@@ -87,7 +92,8 @@ def spectra(
 
 
 def _entry(number: int, row: Fibre | Mapping[str, Any]) -> FibreEntry:
-    values = asdict(row) if isinstance(row, Fibre) else {key: _plain(row[key]) for key in row}
+    given = asdict(row) if isinstance(row, Fibre) else {str(key): _plain(row[key]) for key in row}
+    values = {ALIASES.get(key.lower(), key): value for key, value in given.items()}
     values = {key: value for key, value in values.items() if value is not None and value == value}
     if unknown := values.keys() - FibreEntry.model_fields.keys():
         known = ", ".join(FibreEntry.model_fields)

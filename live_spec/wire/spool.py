@@ -138,6 +138,10 @@ class Spool:
         """Everything up to here is on disk at every daemon that was heard."""
         return min(self._durable.values(), default=0)
 
+    def forget(self, peer: str) -> None:
+        """Stop keeping anything for a daemon."""
+        self._durable.pop(peer, None)
+
     def acknowledge(self, peer: str, durable_seq: int) -> None:
         """A daemon has everything up to ``durable_seq`` on disk; what all of them have is let go."""
         self._durable[peer] = max(min(durable_seq, self.last_seq), self._durable.get(peer, 0))

@@ -41,7 +41,7 @@ class Site:
         self.feed.exposure(visit, n=n, **arrays, observed_at=at, exptime_s=500.0, tier="apVisit")
 
     def advice(self) -> Advice:
-        return self.feed.advice(timeout_s=60.0)
+        return self.feed.advice(timeout=60.0)
 
 
 def open_site(folder: Path, bundle: Path) -> Site:

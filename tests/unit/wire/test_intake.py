@@ -24,6 +24,8 @@ def test_rows_and_columns_give_the_same_table() -> None:
     columns = {"fibre": np.array([1, 2]), "star": ["a", "b"], "h_mag": np.array([11.5, np.nan])}
     fibres = [Fibre(1, "a", h_mag=11.5), Fibre(2, "b")]
     assert fibre_table(rows) == fibre_table(columns) == fibre_table(fibres)
+    archive = {"FIBERID": [1, 2], "id": ["a", "b"], "H": [11.5, None]}
+    assert fibre_table(archive) == fibre_table(rows)
     assert fibre_table(fibres)[1].h_mag is None
     assert fibre_table([Fibre(3, "", Role.SKY)])[0].role == "sky"
 
@@ -33,7 +35,7 @@ def test_rows_and_columns_give_the_same_table() -> None:
     [
         ([{"fibre": 1}], "row 0: star: field required"),
         ([{"star": "a"}], "row 0: fibre: field required"),
-        ([{"fibre": 1, "star": "a", "hmag": 11}], "unknown hmag; known are fibre, star, role, program, h_mag"),
+        ([{"fibre": 1, "star": "a", "kmag": 11}], "unknown kmag; known are fibre, star, role, program, h_mag"),
         ([{"fibre": 1, "star": "a"}, {"fibre": 1, "star": "b"}], "a fibre more than once"),
         ([{"fibre": 1, "star": "a", "role": "moon"}], "role: input should be 'science', .* not 'moon'"),
         ([{"fibre": 1.5, "star": "a"}], "fibre: .*integer, not 1.5"),
