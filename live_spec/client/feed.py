@@ -89,13 +89,13 @@ class Feed:
             plan: Exposures foreseen.
             fibres: Rows (:class:`~live_spec.events.Fibre` or mappings with its keys), or a table of columns. ``fibre``
                 and ``star`` are needed; what is not known is left out, ``None`` or NaN.
-            visit: A name that never comes again; by default the design and the date.
+            visit: A name that never comes again; by default the design and the minute it was announced.
             observed_at: Start, UTC, ``2026-11-22T10:00:00Z``.
         Raises:
             FeedError: When a value cannot be sent.
         """
         rows = fibre_table(fibres)
-        name = visit or f"{design_id}-{(observed_at or utc_now())[:10]}"
+        name = visit or f"{design_id}-{(observed_at or utc_now())[:16].replace(':', '')}"
         values = {"visit": name, "design": str(design_id), "plan": plan, "field": field, "telescope": telescope}
         values |= {"exposure_s": exposure_s, "observed_at": observed_at, "fibres": rows}
         self._line.send(Design, values)

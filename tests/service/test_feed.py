@@ -55,7 +55,7 @@ def test_everything_arrives_in_order_with_its_contents(tmp_path: Path) -> None:
     with Feed("tcp://127.0.0.1:*", chunk_fibres=2) as feed, ingest(tmp_path, feed):
         feed.wait_for_daemon()
         visit = feed.design(48213, plan=6, fibres=FIBRES, observed_at="2026-11-22T10:00:00Z")
-        assert visit == "48213-2026-11-22"
+        assert visit == "48213-2026-11-22T1000"
         expose(feed, visit, 1, 3)
         feed.visit_end(48213)
         feed.drain()
