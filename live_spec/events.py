@@ -296,6 +296,8 @@ class Advice:
     supersedes: str | None = None
     finish: Finish | None = None
     contributions: tuple[Contribution, ...] = ()
+    code: str = ""
+    """Version of live-spec."""
     override: str | None = None
     """Who holds the field, why and how long, in words."""
 

@@ -12,6 +12,7 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import assert_never
 
+from live_spec import __version__
 from live_spec.config import Config
 from live_spec.core import picture
 from live_spec.core.cause import cause, contributions, limiting_label, why_no_target_counts
@@ -361,6 +362,7 @@ class Advisor:
             inputs=asked.inputs if asked else tuple(message for message in visit.inputs if message),
             supersedes=earlier.id if earlier else None,
             finish=decision.finish,
+            code=__version__,
             contributions=contributions(judged, visit.goals) if judged else (),
             override=visit.held(exposure) or None,
         )

@@ -14,7 +14,7 @@ from live_spec.core.visit import Judged, Visit
 from live_spec.core.watch import throughput
 from live_spec.events import Advice, TargetState
 from live_spec.labels import INDEX, LABELS
-from live_spec.snapshot import Conditions, ElementRow, FibreRow, Snapshot
+from live_spec.snapshot import HISTORY_LENGTH, Conditions, ElementRow, FibreRow, PastAdvice, Snapshot
 
 NO_CONDITIONS = Conditions(None, None, (), 0)
 
@@ -63,6 +63,13 @@ def snapshot(
         log=log,
         stale_warn_s=config.limits.stale_warn + patience,
         stale_stop_s=config.limits.stale_stop + patience,
+        history=_history(visit.advice[-HISTORY_LENGTH:]) if visit else (),
+    )
+
+
+def _history(given: list[Advice]) -> tuple[PastAdvice, ...]:
+    return tuple(
+        PastAdvice(a.exposure, a.verdict.value, a.stop_after, a.have, a.p_met, a.cause, a.observed_at) for a in given
     )
 
 
@@ -120,6 +127,7 @@ def _fibres(visit: Visit, judged: Judged | None) -> tuple[FibreRow, ...]:
     goals = visit.goals
     limit_FL = np.where(np.isfinite(goals.goal_FL), goals.goal_FL, goals.watch_FL)
     shown = [label for label in LABELS if np.isfinite(limit_FL[:, INDEX[label]]).any()]
+    judgements = [earlier for _, earlier in sorted(visit.judged.items())]
     rows = []
     for row, fibre in enumerate(goals.fibres):
         columns = {label: INDEX[label] for label in shown}
@@ -130,6 +138,15 @@ def _fibres(visit: Visit, judged: Judged | None) -> tuple[FibreRow, ...]:
         }
         value = {label: _number(judged.posterior.value_FL[row, c]) if judged else None for label, c in columns.items()}
         left = judged.standing.left_F[row] if judged else np.nan
+        worst = max(
+            (name for name in shown if ratio[name] is not None), key=lambda name: ratio[name] or 0, default=None
+        )
+        history: tuple[float | None, ...] = ()
+        photon_share = None
+        if worst is not None and judged is not None:
+            column, total = columns[worst], sigma[worst] or np.nan
+            history = tuple(_number(earlier.sigma.total_FL[row, column]) for earlier in judgements)
+            photon_share = _number(min(1.0, float(judged.sigma.photon_FL[row, column] / total) ** 2))
         rows.append(
             FibreRow(
                 fibre=fibre.fibre,
@@ -146,6 +163,8 @@ def _fibres(visit: Visit, judged: Judged | None) -> tuple[FibreRow, ...]:
                 left=ceil(left) if np.isfinite(left) else None,
                 p_goal=_number(judged.standing.p_goal_F[row]) if judged else None,
                 why=judged.standing.why_F[row] if judged else "no spectrum yet",
+                sigma_history=history,
+                photon_share=photon_share,
             )
         )
     return tuple(rows)
