@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,8 +19,9 @@ from live_specd.journal import Journal, Kind, Record, read_journal
 
 from live_spec.client import Feed, FeedError
 from live_spec.client.line import Line
-from live_spec.wire.messages import Exposure, header_from_bytes
+from live_spec.wire.messages import Exposure, header_from_bytes, replay_endpoint
 
+pytestmark = pytest.mark.slow  # a second or less each: real sockets, real timers
 FIBRES = {"fibre": np.arange(1, 6), "star": [f"s{i}" for i in range(5)]}
 FLUX = np.ones((5, 8575), np.float32)
 
@@ -222,3 +224,25 @@ def test_numpy_numbers_are_numbers(tmp_path: Path) -> None:
 def test_an_endpoint_in_use_is_said() -> None:
     with Feed("tcp://127.0.0.1:*") as feed, pytest.raises(FeedError, match="cannot bind"):
         Feed(feed.endpoint)
+
+
+@pytest.mark.parametrize("order", [b"", b"\xff\x00", b"[]", b"{}", b'{"peer":1}', b"[" * 100_000, b"null"])
+def test_garbage_at_the_feed_is_ignored(tmp_path: Path, order: bytes) -> None:
+    with Feed("tcp://127.0.0.1:*") as feed:
+        host, ports = (
+            "127.0.0.1",
+            [int(end.rpartition(":")[2]) for end in (feed.endpoint, replay_endpoint(feed.endpoint))],
+        )
+        for port in ports:
+            with socket.create_connection((host, port)) as raw:
+                raw.sendall(b"GET / HTTP/1.1\r\n\r\n" + bytes(range(256)) * 50)
+        context: zmq.Context[Any] = zmq.Context()
+        stranger = context.socket(zmq.DEALER)
+        stranger.connect(replay_endpoint(feed.endpoint))
+        stranger.send_multipart([order])
+        stranger.send_multipart([order, order, order])
+        context.destroy(linger=1000)
+        with ingest(tmp_path, feed):
+            feed.design(1, plan=6, fibres=FIBRES)
+            feed.drain()
+    assert numbers(tmp_path) == [1]
