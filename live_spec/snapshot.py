@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from live_spec.events import Advice, RaiseAlarm
 
 SCHEMA = "live-spec.snapshot/1"
+HISTORY_LENGTH = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,10 @@ class FibreRow:
     p_goal: float | None
     why: str
     """Why this state, one short sentence; empty where the state says it all."""
+    sigma_history: tuple[float | None, ...] = ()
+    """Sigma of the label with the largest ``ratio`` after each exposure."""
+    photon_share: float | None = None
+    """Share of photon noise in that label's variance; the rest is the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,19 @@ class Conditions:
     sky: float | None = None
     seeing_arcsec: float | None = None
     text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PastAdvice:
+    """One advice of the visit, in short."""
+
+    exposure: int
+    verdict: str
+    stop_after: int | None
+    have: float | None
+    p_met: float | None
+    cause: str
+    observed_at: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,4 +124,6 @@ class Snapshot:
     """Wall clock at which the last data arrived, UTC; filled by the daemon."""
     latency_s: float | None = None
     """Message to verdict of the last exposure, seconds; filled by the daemon."""
+    history: tuple[PastAdvice, ...] = ()
+    """Every advice of the visit, oldest first; the last :data:`HISTORY_LENGTH`."""
     schema: str = SCHEMA

@@ -24,7 +24,7 @@ import zmq
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 
-from live_spec.core.messages import BadDocument, snapshot_from_json
+from live_spec.core.messages import BadDocument, snapshot_from_json, snapshot_json
 from live_spec.snapshot import Snapshot
 from live_spec.view.format import clean
 from live_spec.view.link import Link
@@ -33,7 +33,7 @@ from live_spec.view.overview import view
 from live_spec.view.pen import Screen
 from live_spec.view.states import Phase, standing
 from live_spec.view.theme import THEMES
-from live_spec.view.ui import Ui, reduce
+from live_spec.view.ui import VIEWS, Ui, reduce
 from live_specd import sockets
 from live_specd.terminal import Terminal
 
@@ -82,6 +82,8 @@ class Ear:
 
     socket: sockets.Socket
     link: Link
+    frozen: Snapshot | None = None
+    """What a frozen screen shows."""
 
     @classmethod
     def open(cls, endpoint: str) -> Ear:
@@ -112,11 +114,17 @@ class Ear:
                 return snapshot
         return None
 
+    def shown(self, ui: Ui) -> Snapshot:
+        """The newest snapshot, or the one at which the screen was frozen; its age keeps running."""
+        self.frozen = (self.frozen or self.link.snapshot) if ui.frozen else None
+        shown = self.frozen or self.link.snapshot
+        assert shown is not None
+        return shown
+
     def draw(self, ui: Ui, width: int, height: int) -> Screen:
-        assert self.link.snapshot is not None
         now_s = time.monotonic()
         now, silent_s = self.link.now(now_s), self.link.silent_s(now_s)
-        return view(self.link.snapshot, ui, width, height, now, silent_s=silent_s)
+        return view(self.shown(ui), ui, width, height, now, silent_s=silent_s)
 
     def close(self) -> None:
         self.socket.close()
@@ -128,12 +136,21 @@ class Ear:
 @click.option("--size", type=Size(), help="Columns x rows of --once and --svg; by default the terminal's, or 80x24.")
 @click.option("--ascii", "ascii_only", is_flag=True, help="Plain ASCII signs.")
 @click.option("--theme", type=click.Choice(list(THEMES)), default="default", show_default=True)
+@click.option("--view", "which", type=click.IntRange(1, len(VIEWS)), default=1, help="1 to 6, as the keys.")
+@click.option("--bell", is_flag=True, help="Ring once on a change of advice and on a new serious alarm.")
 @click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), help="Write one screen as SVG and exit.")
 def monitor(
-    connect: str, once: bool, size: tuple[int, int] | None, ascii_only: bool, theme: str, svg: Path | None
+    connect: str,
+    once: bool,
+    size: tuple[int, int] | None,
+    ascii_only: bool,
+    theme: str,
+    which: int,
+    bell: bool,
+    svg: Path | None,
 ) -> None:
     """The dashboard of a running daemon. Without a terminal: one plain sentence per event."""
-    ui = Ui(theme=theme, ascii=ascii_only or not speaks_unicode())
+    ui = Ui(theme=theme, ascii=ascii_only or not speaks_unicode(), view=which)
     width, height = size or tuple(shutil.get_terminal_size())
     ear = Ear.open(connect)
     try:
@@ -144,28 +161,31 @@ def monitor(
         elif once:
             show(ear.draw(ui, width, height), width)
         elif is_terminal():
-            watch(ear, ui)
+            watch(ear, ui, bell=bell)
         else:
             narrate(ear)
     finally:
         ear.close()
 
 
-def watch(ear: Ear, ui: Ui, is_over: Callable[[], bool] = lambda: False) -> Ui:
+def watch(ear: Ear, ui: Ui, is_over: Callable[[], bool] = lambda: False, *, bell: bool = False) -> Ui:
     """Show the dashboard until ``q``, a signal, or ``is_over()``; returns what the person chose last."""
     with Terminal() as terminal:
         poller = zmq.Poller()
         poller.register(ear.socket, zmq.POLLIN)
         poller.register(terminal.fileno(), zmq.POLLIN)
-        page, due_s = 1, 0.0
+        due_s = 0.0
+        rung = _ringing(ear.shown(ui))
+        width, height = terminal.size()
+        screen = ear.draw(ui, width, height)
         painted_s = time.monotonic()
         while not (terminal.stopping or is_over()):
             if time.monotonic() >= due_s:
                 width, height = terminal.size()
                 screen = ear.draw(ui, width, height)
                 terminal.paint(as_lines(screen, width))
-                if screen.page:  # not the help page: the fibres stay where they were
-                    ui, page = replace(ui, top=screen.top), screen.page
+                if screen.page:  # a list of fibres: it may have become shorter
+                    ui = replace(ui, top=screen.top)
                 painted_s = time.monotonic()
                 due_s = painted_s + AGE_S
             wait_s = min(max(0.0, due_s - time.monotonic()), PAINT_S)
@@ -173,18 +193,50 @@ def watch(ear: Ear, ui: Ui, is_over: Callable[[], bool] = lambda: False) -> Ui:
             if ear.socket in ready and ear.listen() is not None:
                 # A line that takes long to write gets fewer paints.
                 due_s = min(due_s, painted_s + max(PAINT_S, 2 * terminal.write_s))
+                if bell and (ringing := _ringing(ear.link.snapshot)) - rung:
+                    terminal.ring()
+                    rung = ringing
             if terminal.fileno() in ready:
-                n_fibres = len(ear.link.snapshot.fibres) if ear.link.snapshot else 0
                 for key in terminal.typed():
-                    if key == "q" and not ui.help:
+                    if key == "q" and not ui.help and ui.typed is None:
                         return ui
-                    ui = reduce(ui, key, n_fibres=n_fibres, page=page)
+                    if key == "e" and not ui.help and ui.typed is None:
+                        ui = replace(ui, note=export(screen, width, ear.shown(ui), Path()))
+                        continue
+                    ui = reduce(
+                        ui, key, n_fibres=screen.n_rows, page=screen.page, selected=screen.selected,
+                        beside=screen.beside,
+                    )  # fmt: skip
+                    if key in ("enter", "n", "p", "f", "esc"):  # the next key needs the rows as they now are
+                        screen = ear.draw(ui, width, height)
                 due_s = min(due_s, painted_s + KEY_S)
             if terminal.suspend_if_asked() or terminal.resized:
                 terminal.resized = False
                 terminal.forget()
                 due_s = 0.0
     return ui
+
+
+def _ringing(snapshot: Snapshot | None) -> set[str]:
+    """What is worth a bell: the advice by its action, and the alarms that cannot wait."""
+    if snapshot is None:
+        return set()
+    given = snapshot.advice
+    loud = {f"{a.kind} {a.text}" for a in snapshot.alarms if a.level in ("serious", "critical")}
+    return loud | ({f"{given.visit} {given.verdict} {given.stop_after}"} if given else set())
+
+
+def export(screen: Screen, width: int, snapshot: Snapshot, folder: Path) -> str:
+    """Write this moment as SVG, TXT and JSON into ``folder``; gives a sentence on what came of it."""
+    moment = re.sub(r"[^0-9A-Za-z]+", "", snapshot.made_at or "")[:15] or "unknown"
+    name = re.sub(r"[^0-9A-Za-z_-]+", "_", f"live-spec-{snapshot.source}-{snapshot.visit or 'idle'}-{moment}")
+    try:
+        (folder / f"{name}.svg").write_text(as_svg(screen, width), "utf-8")
+        (folder / f"{name}.txt").write_text(screen.text, "utf-8")
+        (folder / f"{name}.json").write_bytes(snapshot_json(snapshot))
+    except OSError as error:
+        return f"nothing exported: {error.strerror}: {error.filename}"
+    return f"exported {name}.svg, .txt and .json"
 
 
 def narrate(ear: Ear, is_over: Callable[[], bool] = lambda: False, *, as_json: bool = False) -> None:

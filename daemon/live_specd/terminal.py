@@ -25,7 +25,7 @@ SEQUENCES = {
     "[A": "up", "[B": "down", "OA": "up", "OB": "down", "[5~": "pgup", "[6~": "pgdn", "[H": "home", "[F": "end",
     "[1~": "home", "[4~": "end", "OH": "home", "OF": "end", "OP": "?", "[11~": "?",
 }  # fmt: skip
-NAMES = {" ": "space", "\r": "enter", "\n": "enter", "\x03": "q"}
+NAMES = {" ": "space", "\r": "enter", "\n": "enter", "\x03": "q", "\x7f": "backspace", "\b": "backspace"}
 
 
 def split_keys(typed: str) -> list[str]:
@@ -111,6 +111,10 @@ class Terminal:
     def forget(self) -> None:
         """Take nothing for granted about what is on the screen: the next paint draws all of it."""
         self._shown = []
+
+    def ring(self) -> None:
+        """Sound the terminal's bell."""
+        self._write("\a")
 
     def typed(self) -> list[str]:
         """What was typed since the last call; never waits longer than a lone ESC needs."""

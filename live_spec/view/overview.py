@@ -8,8 +8,9 @@ from datetime import datetime
 from rich.text import Text
 
 from live_spec.labels import LABELS
-from live_spec.snapshot import Snapshot
-from live_spec.view import panels
+from live_spec.snapshot import FibreRow, Snapshot
+from live_spec.view import pages, panels
+from live_spec.view.choose import choose
 from live_spec.view.format import duration
 from live_spec.view.glyphs import ASCII, UNICODE
 from live_spec.view.pen import Pen, Screen
@@ -43,46 +44,112 @@ def view(snapshot: Snapshot, ui: Ui, width: int, height: int, now: datetime, *, 
     if ui.help:
         return _finish(pen, _help(pen), height)
     is_wide = width >= WIDE[0] and height >= WIDE[1]
-    top = _top(pen, snapshot, stand, now, wide=is_wide)
-    bottom = [*panels.alarms(pen, snapshot, 1), panels.keys(pen)]
+    overview = ui.view == 1 and ui.fibre is None
+    top = _top(pen, snapshot, stand, now, overview=overview, wide=is_wide, frozen=ui.frozen)
+    bottom = [*panels.alarms(pen, snapshot, 1), _last_row(pen, ui)]
     if is_wide:
-        bottom = [pen.rule("alarms and log"), *panels.alarms(pen, snapshot, 4), panels.keys(pen)]
+        bottom = [pen.rule("alarms and log"), *panels.alarms(pen, snapshot, 4), _last_row(pen, ui)]
+    if not overview:
+        return _page(pen, snapshot, stand, ui, top, bottom, height, wide=is_wide)
     middle = _wide_middle(pen, snapshot, stand) if is_wide else _middle(pen, snapshot, height - len(top) - len(bottom))
-    room = height - len(top) - len(middle) - len(bottom) - 2
+    above = [*top, *middle]
+    room = height - len(above) - len(bottom) - 2
     if room < 1:
-        return _finish(pen, [*top, *middle], height - len(bottom), bottom=bottom)
+        return _finish(pen, above, height - len(bottom), bottom=bottom)
     if not snapshot.fibres:
         table = [pen.rule("log"), *panels.log(pen, snapshot.log, room + 1)]
-        return _finish(pen, [*top, *middle, *table], height - len(bottom), bottom=bottom)
-    first = min(ui.top, max(0, len(snapshot.fibres) - room))
-    shown = panels.by_need(snapshot.fibres)[first : first + room]
-    place = f", {first + 1} to {first + len(shown)} shown" if len(shown) < len(snapshot.fibres) else ""
-    title = pen.rule(f"fibres {len(snapshot.fibres)}, sorted by need{place}", "cells: sigma / goal")
-    # Labels without an element row (nothing measured yet, or no target that counts) come after the others.
-    labels = [element.label for element in panels.required_first(snapshot)]
-    labels += [label for label in LABELS if label in shown[0].ratio and label not in labels]
-    caption, *rows = panels.fibre_table(pen, shown, labels, wide=is_wide)
-    if len(shown) == len(snapshot.fibres) and (spare := room // len(shown) - 1) > 0:
+        return _finish(pen, [*above, *table], height - len(bottom), bottom=bottom)
+    return _fibres(pen, snapshot, ui, above, bottom, height, wide=is_wide)
+
+
+def _fibres(
+    pen: Pen, snapshot: Snapshot, ui: Ui, above: list[Text], bottom: list[Text], height: int, *, wide: bool
+) -> Screen:
+    """The list of fibres in the rows that are left."""
+    room = max(1, height - len(above) - len(bottom) - 2)
+    listed = choose(snapshot.fibres, show=ui.show, find=ui.find, sort=ui.sort, reverse=ui.reverse)
+    first = min(ui.top, max(0, len(listed) - room))
+    at = min(ui.at, max(0, len(listed) - first - 1))
+    shown = listed[first : first + room]
+    place = f", {first + 1} to {first + len(shown)} shown" if len(shown) < len(listed) else ""
+    number = f"{len(listed)} of {len(snapshot.fibres)}" if len(listed) < len(snapshot.fibres) else f"{len(listed)}"
+    order = f"sorted by {ui.sort}{' reversed' if ui.reverse else ''}"
+    chosen = "".join(f", {word}" for word in (ui.show if ui.show != "all" else "", ui.find) if word)
+    title = pen.rule(f"fibres {number}, {order}{chosen}{place}", f"cells: {ui.cells}")
+    if not shown:
+        lines = [*above, title, pen.row(" no fibre is like this; esc shows all again")]
+        return _finish(pen, lines, height - len(bottom), bottom=bottom)
+    labels = _labels(snapshot, shown[0])
+    moved = ui.view == 2 or ui.top or ui.at
+    caption, *rows = panels.fibre_table(pen, shown, labels, wide=wide, at=at if moved else None, cells=ui.cells)
+    if len(shown) == len(listed) and (spare := room // len(shown) - 1) > 0:
         # A field of few fibres has room to say what was measured.
         details = [panels.fibre_detail(pen, row, labels)[:spare] for row in shown]
         rows = [line for row, detail in zip(rows, details, strict=True) for line in (row, *detail)]
-    table = [title, caption, *rows]
-    return _finish(pen, [*top, *middle, *table], height - len(bottom), bottom=bottom, top=first, page=room)
+    table = [*above, title, caption, *rows]
+    return _finish(
+        pen, table, height - len(bottom), bottom=bottom, top=first, page=room, n_rows=len(listed),
+        selected=shown[at].fibre,
+    )  # fmt: skip
 
 
-def _top(pen: Pen, snapshot: Snapshot, stand: Standing, now: datetime, *, wide: bool) -> list[Text]:
+def _page(
+    pen: Pen,
+    snapshot: Snapshot,
+    stand: Standing,
+    ui: Ui,
+    top: list[Text],
+    bottom: list[Text],
+    height: int,
+    *,
+    wide: bool,
+) -> Screen:
+    """A view other than the overview, or one fibre."""
+    room = height - len(top) - len(bottom)
+    if ui.fibre is not None:
+        listed = choose(snapshot.fibres, show=ui.show, find=ui.find, sort=ui.sort, reverse=ui.reverse)
+        place = next((n for n, row in enumerate(listed) if row.fibre == ui.fibre), 0)
+        row = next((row for row in snapshot.fibres if row.fibre == ui.fibre), None)
+        if row is None:
+            lines = [*top, pen.row(f" fibre {ui.fibre} is not in this design; esc goes back")]
+            return _finish(pen, lines, height - len(bottom), bottom=bottom)
+        beside = tuple(listed[n % len(listed)].fibre for n in (place - 1, place + 1)) if listed else None
+        lines = [*top, *pages.fibre(pen, snapshot, row, _labels(snapshot, row), room)]
+        return _finish(pen, lines, height - len(bottom), bottom=bottom, beside=beside)
+    if ui.view == 2 and snapshot.fibres:
+        return _fibres(pen, snapshot, ui, top, bottom, height, wide=wide)
+    draw = {3: pages.elements, 4: pages.conditions, 5: pages.history, 6: pages.log}.get(ui.view, pages.log)
+    return _finish(pen, [*top, *draw(pen, snapshot, stand, room)], height - len(bottom), bottom=bottom)
+
+
+def _labels(snapshot: Snapshot, row: FibreRow) -> list[str]:
+    """Labels without an element row (nothing measured yet, or no target that counts) come after the others."""
+    labels = [element.label for element in panels.required_first(snapshot)]
+    return labels + [label for label in LABELS if label in row.ratio and label not in labels]
+
+
+def _last_row(pen: Pen, ui: Ui) -> Text:
+    """The keys, or what is being typed, or what a key has to say."""
+    if ui.typed is not None:
+        return pen.row(f" find / {ui.typed}_", "   enter: find   esc: back")
+    return pen.row((f" {pen.sentence(ui.note, pen.width - 2)}", pen.theme.heading)) if ui.note else panels.keys(pen)
+
+
+def _top(pen: Pen, snapshot: Snapshot, stand: Standing, now: datetime, *, wide: bool, frozen: bool) -> list[Text]:
     """Everything that a tired reader must see: who, how far, how old, what to do, why."""
     note = panels.model_note(snapshot)
     # 40 cells are what the exposure count and the data age may take beside the note.
     inline = bool(note) and len(note) <= pen.width - 40
     lines = [
-        panels.header(pen, snapshot, stand, now),
+        panels.header(pen, snapshot, stand, now, frozen=frozen),
         panels.progress(pen, snapshot, stand, note=inline),
     ]
     if note and not inline:
         lines += pen.paragraph("", note, indent=1, most=2, style=pen.theme.warning)
     lines.append(pen.rule(*panels.advice_title(snapshot, stand)))
-    return lines + panels.advice(pen, snapshot, stand, most=3 if wide else 2, choices=wide)
+    if overview:
+        return lines + panels.advice(pen, snapshot, stand, most=3 if wide else 2, choices=wide)
+    return lines + panels.advice(pen, snapshot, stand, most=1)[:2]
 
 
 def _middle(pen: Pen, snapshot: Snapshot, room: int) -> list[Text]:
@@ -129,8 +196,17 @@ def _help(pen: Pen) -> list[Text]:
 
 
 def _finish(
-    pen: Pen, lines: list[Text], height: int, *, bottom: Sequence[Text] = (), top: int = 0, page: int = 0
+    pen: Pen,
+    lines: list[Text],
+    height: int,
+    *,
+    bottom: Sequence[Text] = (),
+    top: int = 0,
+    page: int = 0,
+    n_rows: int = 0,
+    selected: int | None = None,
+    beside: tuple[int, ...] | None = None,
 ) -> Screen:
     """Cut or fill ``lines`` to ``height`` rows and put ``bottom`` below them."""
     filled = [*lines[:height], *([pen.row()] * (height - len(lines))), *bottom]
-    return Screen(tuple(filled), top, page)
+    return Screen(tuple(filled), top, page, n_rows, selected, beside)

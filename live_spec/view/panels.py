@@ -20,7 +20,7 @@ FULL_PASSES = 100
 """Dropout passes a full answer has; fewer are said on the screen."""
 
 
-def header(pen: Pen, snapshot: Snapshot, stand: Standing, now: datetime) -> Text:
+def header(pen: Pen, snapshot: Snapshot, stand: Standing, now: datetime, *, frozen: bool = False) -> Text:
     """Who speaks, about what, when: reversed unless live and advising, so that no other screen passes for it."""
     lapse = {Phase.STALE: "STALE", Phase.LOST: "LOST"}.get(stand.phase, "")
     live = snapshot.source == "LIVE"
@@ -30,12 +30,13 @@ def header(pen: Pen, snapshot: Snapshot, stand: Standing, now: datetime) -> Text
         (0, ("live-spec", pen.theme.heading)),
         (0, (mark, pen.theme.serious if lapse else pen.theme.heading)),
         (0, (shadow, pen.theme.marked)),
+        (0, ("FROZEN" if frozen else "", pen.theme.marked)),
         (3, snapshot.telescope or ""),
         (2, f"field {snapshot.field}" if snapshot.field else ""),
         (1, f"design {snapshot.design}" if snapshot.design else ""),
         (4, f"visit {snapshot.visit}" if snapshot.visit and snapshot.visit != snapshot.design else ""),
     )
-    style = "" if live and not shadow else pen.theme.marked
+    style = "" if live and not (shadow or frozen) else pen.theme.marked
     return pen.parts(*parts, right=f"{now:%H:%M:%S} UT", style=style)
 
 
@@ -215,49 +216,50 @@ def forecast(pen: Pen, snapshot: Snapshot, stand: Standing) -> list[Text]:
     return lines
 
 
-NEED = {
-    TargetState.OUT_OF_REACH: 0, TargetState.NOT_TRUSTED: 1, TargetState.LATER: 2, TargetState.SOON: 3,
-    TargetState.NO_DATA: 4, TargetState.AT_GOAL: 5,
-}  # fmt: skip
+def cell(row: FibreRow, label: str, cells: str) -> str:
+    """One number of the table: sigma over goal, sigma, or the value."""
+    if cells == "sigma":
+        return fmt.sigma(row.sigma.get(label), label)
+    return fmt.signed(row.value.get(label), label) if cells == "value" else fmt.ratio(row.ratio.get(label))
 
 
-def by_need(fibres: Sequence[FibreRow]) -> list[FibreRow]:
-    """Fibres that need a look first: those that count, by state, then by their worst ratio."""
-
-    def need(row: FibreRow) -> tuple[bool, int, float, int]:
-        worst = max((value for value in row.ratio.values() if value is not None), default=0.0)
-        return not row.counts, NEED[TargetState(row.state)], -worst, row.fibre
-
-    return sorted(fibres, key=need)
-
-
-def fibre_table(pen: Pen, shown: Sequence[FibreRow], labels: Sequence[str], *, wide: bool) -> list[Text]:
+def fibre_table(
+    pen: Pen,
+    shown: Sequence[FibreRow],
+    labels: Sequence[str],
+    *,
+    wide: bool,
+    at: int | None = None,
+    cells: str = "sigma / goal",
+) -> list[Text]:
     """A caption and one line per fibre; ``shown`` is already the slice that is on the screen.
 
-    Of the ``labels`` as many columns are drawn as fit.
+    Of the ``labels`` as many columns are drawn as fit; row ``at`` is marked as selected.
     """
     id_width = max([3, *(len(str(row.fibre)) for row in shown)]) + 1
     star_width = min(max([6, *(len(row.star) for row in shown)]), 24)
     program_width = min(max([7, *(len(row.program or "") for row in shown)]), 14) + 2 if wide else 0
-    cell = 6 if wide else 5
+    each = 6 if wide or cells == "value" else 5
     fixed = 2 + id_width + 1 + star_width + program_width + 6 + 4 + 5 + (9 if wide else 0)
-    labels = labels[: max(0, (pen.width - fixed) // cell)]
-    names = "".join(f"{symbol(label):>{cell}}" for label in labels)
+    labels = labels[: max(0, (pen.width - fixed) // each)]
+    names = "".join(f"{symbol(label):>{each}}" for label in labels)
     program = f"  {'program':<{program_width - 2}}" if wide else ""
     caption = f"  {'fib':>{id_width}} {'target':<{star_width}}{program}{'H':>6}{'S/N':>4}{names}{'left':>5}"
     lines = [pen.row((caption + ("  P(goal)  why" if wide else ""), pen.theme.quiet))]
-    for row in shown:
+    for n, row in enumerate(shown):
         state = TargetState(row.state)
         h_mag = fmt.UNKNOWN if row.h_mag is None else f"{row.h_mag:.2f}"
-        ratios = "".join(f"{fmt.ratio(row.ratio.get(label)):>{cell}}" for label in labels)
+        ratios = "".join(f"{cell(row, label, cells):>{each}}" for label in labels)
         group = f"  {fmt.fit(pen.spell(row.program or fmt.UNKNOWN), program_width - 2)}" if wide else ""
         star = fmt.fit(pen.spell(row.star), star_width)
         numbers = f"{h_mag:>6}{fmt.whole(row.snr):>4}{ratios}{fmt.whole(row.left, top=99):>5}"
         if wide:
-            room = pen.width - fixed - cell * len(labels)
+            room = pen.width - fixed - each * len(labels)
             numbers += f"{probability(row.p_goal):>9}  {pen.sentence(row.why, room - 2) if room > 10 else ''}"
         sign = (pen.glyphs.states[state], pen.theme.states[state])
-        lines.append(pen.row(" ", sign, f"{row.fibre:>{id_width}} {star}{group}{numbers}"))
+        lines.append(
+            pen.row(pen.glyphs.go if n == at else " ", sign, f"{row.fibre:>{id_width}} {star}{group}{numbers}")
+        )
     return lines
 
 
@@ -302,5 +304,6 @@ def log(pen: Pen, entries: Sequence[str], rows: int) -> list[Text]:
 def keys(pen: Pen) -> Text:
     """What can be typed."""
     return pen.parts(
-        (0, "? help"), (2, "j k scroll"), (3, "g G ends"), (4, "t theme"), (5, "u ascii"), (0, "q quit"), gap="   "
-    )
+        (0, "? help"), (4, "j k move"), (1, "/ find"), (2, "s sort"), (2, "f filter"), (1, "enter open"),
+        (1, "1-6 views"), (3, "p freeze"), (4, "e export"), (5, "t theme"), (6, "u ascii"), (0, "q quit"), gap="  ",
+    )  # fmt: skip

@@ -118,6 +118,12 @@ class Screen:
     """Index of the first fibre row shown."""
     page: int = 0
     """How many fibre rows fit."""
+    n_rows: int = 0
+    """How many fibre rows there are."""
+    selected: int | None = None
+    """The fibre of the selected row."""
+    beside: tuple[int, ...] | None = None
+    """The fibres before and after the open one."""
 
     @property
     def text(self) -> str:

@@ -9,7 +9,7 @@ from functools import cache
 from math import sqrt
 
 from live_spec.events import Advice, Choice, Contribution, Finish, RaiseAlarm, TargetState, Verdict
-from live_spec.snapshot import Conditions, ElementRow, FibreRow, Snapshot
+from live_spec.snapshot import Conditions, ElementRow, FibreRow, PastAdvice, Snapshot
 
 VISIT = "102631-61366"
 NOW = datetime(2026, 11, 22, 10, 12, 18, tzinfo=UTC)
@@ -37,6 +37,11 @@ WHY = {
     TargetState.NOT_TRUSTED: "outside the training set: Teff 3180 K",
     TargetState.NO_DATA: "no spectrum",
 }
+
+
+def _worst_history(ratios: dict[str, float | None]) -> tuple[float, ...]:
+    label = max(ratios, key=lambda name: ratios[name] or 0.0)
+    return tuple((ratios[label] or 0.0) * GOALS[label] * sqrt(4 / n) for n in (1, 2, 3, 4))
 
 
 @cache
@@ -72,6 +77,8 @@ def fibres(n: int) -> tuple[FibreRow, ...]:
                 left=left,
                 p_goal={"at goal": 0.94, "1-2 more": 0.55, "3-6 more": 0.18}.get(state, 0.0) if known else None,
                 why=WHY.get(state, ""),
+                sigma_history=() if state is TargetState.NO_DATA else _worst_history(ratios),
+                photon_share=None if state is TargetState.NO_DATA else 0.71,
             )
         )
     return tuple(rows)
@@ -205,6 +212,10 @@ def field(n: int = 300, *, advice: Advice = ADVICE, source: str = "LIVE", mode: 
         made_at="2026-11-22T10:12:18Z",
         received_at="2026-11-22T10:12:12Z",
         latency_s=1.24,
+        history=tuple(
+            PastAdvice(n, advice.verdict.value, advice.stop_after, share, advice.p_met, advice.cause, None)
+            for n, share in enumerate((0.22, 0.48, 0.63, 0.71), 1)
+        ),
     )  # fmt: skip
 
 
@@ -213,13 +224,14 @@ def waiting() -> Snapshot:
     full = field()
     unmeasured = tuple(
         replace(row, snr=None, state="no data", ratio=dict.fromkeys(GOALS), value=dict.fromkeys(GOALS),
-                sigma=dict.fromkeys(GOALS), left=None, p_goal=None, why="no spectrum yet")
+                sigma=dict.fromkeys(GOALS), left=None, p_goal=None, why="no spectrum yet", sigma_history=(),
+                photon_share=None)
         for row in full.fibres
     )  # fmt: skip
     return replace(
         full, exposure=0, dither=None, observed_at=None, advice=None, states=dict.fromkeys(TargetState, 0),
         n_counting=0, elements=(), conditions=Conditions(None, None, (), 0), fibres=unmeasured, alarms=(),
-        log=full.log[:1], received_at=None, latency_s=None, bundle=None,
+        log=full.log[:1], received_at=None, latency_s=None, bundle=None, history=(),
     )  # fmt: skip
 
 

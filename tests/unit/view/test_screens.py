@@ -25,7 +25,7 @@ from live_spec.view.theme import THEMES
 from live_spec.view.ui import Ui
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "screens"
-SIZES = [(80, 24), (140, 45)]
+SIZES = [(80, 24), (120, 40), (140, 45), (200, 60)]
 ALL = [*STATES, "lost"]
 
 
@@ -39,7 +39,7 @@ def line_with(text: str, word: str) -> str:
 
 
 @pytest.mark.parametrize("ascii_only", [False, True], ids=["unicode", "ascii"])
-@pytest.mark.parametrize("size", SIZES, ids=["80x24", "140x45"])
+@pytest.mark.parametrize("size", SIZES, ids=[f"{w}x{h}" for w, h in SIZES])
 @pytest.mark.parametrize("state", ALL)
 def test_golden(state: str, size: tuple[int, int], ascii_only: bool) -> None:
     path = GOLDEN / f"{state}-{size[0]}x{size[1]}-{'ascii' if ascii_only else 'unicode'}.txt"
@@ -47,6 +47,55 @@ def test_golden(state: str, size: tuple[int, int], ascii_only: bool) -> None:
     if os.environ.get("LIVE_SPEC_UPDATE_GOLDEN"):
         path.write_text(text, "utf-8")
     assert text == path.read_text("utf-8")
+
+
+PAGES = {
+    "fibres": Ui(view=2), "elements": Ui(view=3), "conditions": Ui(view=4), "history": Ui(view=5), "log": Ui(view=6),
+    "fibre": Ui(fibre=35),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("ascii_only", [False, True], ids=["unicode", "ascii"])
+@pytest.mark.parametrize("size", SIZES, ids=[f"{w}x{h}" for w, h in SIZES])
+@pytest.mark.parametrize("name", PAGES)
+def test_golden_pages(name: str, size: tuple[int, int], ascii_only: bool) -> None:
+    screen = draw("continue", *size, replace(PAGES[name], ascii=ascii_only))
+    assert [cell_len(line.plain) for line in screen.lines] == [size[0]] * size[1]
+    path = GOLDEN / f"view-{name}-{size[0]}x{size[1]}-{'ascii' if ascii_only else 'unicode'}.txt"
+    text = re.sub(r" +$", "", screen.text, flags=re.MULTILINE)
+    if os.environ.get("LIVE_SPEC_UPDATE_GOLDEN"):
+        path.write_text(text, "utf-8")
+    assert text == path.read_text("utf-8")
+
+
+@pytest.mark.parametrize("size", [(60, 16), (80, 24), (140, 45)])
+@pytest.mark.parametrize("state", ["stale", "lost", "replay", "demo", "shadow", "waiting", "idle", "no_advice"])
+@pytest.mark.parametrize("name", PAGES)
+def test_15_every_view_says_whose_word_it_is_and_whether_it_holds(name: str, state: str, size: tuple[int, int]) -> None:
+    screen = draw(state, *size, PAGES[name])
+    assert [cell_len(line.plain) for line in screen.lines] == [size[0]] * size[1]
+    says = {"stale": "STALE", "lost": "LOST", "replay": "REPLAY", "demo": "DEMO", "shadow": "SHADOW"}.get(state, "LIVE")
+    assert says in screen.lines[0].plain
+    if state in ("stale", "lost", "no_advice"):
+        assert "NO ADVICE" in screen.text
+        assert "► CONTINUE" not in screen.text
+
+
+def test_a_frozen_screen_says_so_and_still_grows_stale() -> None:
+    text = view(field(), Ui(frozen=True), 80, 24, NOW).text
+    assert "FROZEN" in text.splitlines()[0]
+    assert "NO ADVICE" in view(field(), Ui(frozen=True), 80, 24, NOW + timedelta(seconds=180)).text
+
+
+def test_what_is_typed_and_what_came_of_it_stands_in_the_last_row() -> None:
+    assert "find / ni>1_" in view(field(), Ui(typed="ni>1"), 80, 24, NOW).lines[-1].plain
+    assert "exported a.svg" in view(field(), Ui(note="exported a.svg"), 80, 24, NOW).lines[-1].plain
+
+
+def test_a_search_without_result_is_said() -> None:
+    screen = view(field(), Ui(find="h>99", view=2), 80, 24, NOW)
+    assert "no fibre is like this" in screen.text
+    assert screen.n_rows == 0
 
 
 @pytest.mark.parametrize("ascii_only", [False, True], ids=["unicode", "ascii"])
@@ -63,7 +112,7 @@ def test_every_line_has_exactly_the_width_and_there_are_exactly_as_many(
 
 @pytest.mark.parametrize("size", [(60, 16), (80, 24), (120, 40), (140, 45), (200, 60)])
 @pytest.mark.parametrize("state", ALL)
-def test_no_number_is_cut(state: str, size: tuple[int, int]) -> None:
+def test_07_no_number_is_shortened(state: str, size: tuple[int, int]) -> None:
     def numbers(text: str) -> set[str]:
         lines = [line for line in text.splitlines() if not line.startswith("─ fibres")]
         return {word for line in lines for word in line.split() if re.search(r"\d", word)}
@@ -81,13 +130,13 @@ def test_the_same_bytes_reach_a_console() -> None:
     assert capture.get() == screen.text
 
 
-def test_the_first_rows_say_what_until_when_why_how_sure_and_how_old() -> None:
+def test_06_the_first_rows_say_what_until_when_why_how_sure_and_how_old() -> None:
     top = "\n".join(draw("continue").text.splitlines()[:7])
     for words in ("CONTINUE", "stop after exp 6", "Mg limits", "P(rule met) 0.81", "data 6 s old"):
         assert words in top
 
 
-def test_data_older_than_the_limit_take_the_advice_away() -> None:
+def test_12_data_older_than_the_limit_take_the_advice_away() -> None:
     fresh = field()
     for age_s, says, marked in [(60, "CONTINUE", False), (61, "CONTINUE", True), (180, "CONTINUE", True)]:
         text = view(fresh, Ui(), 80, 24, NOW + timedelta(seconds=age_s - 6)).text
@@ -108,7 +157,7 @@ def test_data_of_unknown_age_carry_no_advice() -> None:
         assert "► CONTINUE" not in text
 
 
-def test_a_silent_daemon_is_lost_within_three_seconds() -> None:
+def test_13_a_silent_daemon_is_lost_within_three_seconds() -> None:
     assert "LOST" not in view(field(), Ui(), 80, 24, NOW, silent_s=2.0).text
     text = view(field(), Ui(), 80, 24, NOW, silent_s=3.0).text
     assert "LOST" in text.splitlines()[0]
@@ -135,7 +184,7 @@ def test_no_advice_is_in_reverse_video_in_every_theme_but_night_and_mono_too() -
         ("DEMO", "shadow", "► demo would say CONTINUE"),
     ],
 )
-def test_who_speaks_is_marked_on_header_and_action(source: str, mode: str, says: str) -> None:
+def test_15_who_speaks_is_marked_on_header_and_action(source: str, mode: str, says: str) -> None:
     screen = view(field(source=source, mode=mode), Ui(), 80, 24, NOW)
     header = screen.lines[0]
     assert source in header.plain
@@ -156,7 +205,7 @@ def test_unknown_is_two_dashes_never_zero() -> None:
     assert line.split("│")[0].split() == ["–", "Fe", "--", "--", "--", "--", "--"]
 
 
-def test_untrusted_and_missing_are_counted_on_the_first_screen() -> None:
+def test_20_untrusted_and_missing_are_counted_on_the_first_screen() -> None:
     text = draw("continue").text
     assert "? not trusted     9" in text
     assert "– no data         9" in text
@@ -168,13 +217,13 @@ def test_the_model_is_called_what_it_is() -> None:
     assert "passes" not in draw("continue").text
 
 
-def test_every_state_has_a_sign_of_its_own_in_both_sets() -> None:
+def test_08_every_state_has_a_sign_of_its_own_in_both_sets() -> None:
     for glyphs in (UNICODE, ASCII):
         assert len(set(glyphs.states.values())) == len(TargetState)
         assert all(cell_len(sign) == 1 for sign in glyphs.states.values())
 
 
-def test_states_differ_for_colour_blind_readers() -> None:
+def test_09_states_differ_for_colour_blind_readers() -> None:
     """Brettel-like projections: no two state colours of the default theme fall together, beside sign and word."""
 
     def seen(style: str, matrix: list[list[float]]) -> list[float]:

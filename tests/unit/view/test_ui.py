@@ -47,7 +47,46 @@ def test_unknown_keys_change_nothing() -> None:
 
 
 def test_every_key_on_the_help_page_does_something() -> None:
-    start = Ui(top=10)
+    listed, opened = Ui(top=10, at=1), Ui(fibre=7, find="ni>1")
     for names in KEYS:
         for key in names.split():
-            assert key in ("q", "ctrl-c") or press(key, ui=start) != start
+            changed = [
+                reduce(ui, key, n_fibres=300, page=3, selected=9, beside=(6, 8)) != ui for ui in (listed, opened)
+            ]
+            assert key in ("q", "ctrl-c", "e") or any(changed), key
+
+
+def test_at_the_end_of_the_list_the_selection_moves() -> None:
+    assert press("G", "j").at == 1
+    assert press("G", "j", "j", "j", "j").at == 2
+    assert press("G", "j", "k", "k") == Ui(top=296)
+
+
+def test_a_fibre_opens_and_its_neighbours_follow() -> None:
+    opened = reduce(Ui(), "enter", n_fibres=300, page=3, selected=59)
+    assert opened.fibre == 59
+    assert reduce(opened, "n", n_fibres=0, page=0, beside=(58, 60)).fibre == 60
+    assert reduce(opened, "p", n_fibres=0, page=0, beside=(58, 60)).fibre == 58
+    assert reduce(opened, "p", n_fibres=0, page=0).frozen is False
+    assert reduce(opened, "esc", n_fibres=0, page=0) == Ui()
+
+
+def test_typing_a_search() -> None:
+    assert press("/", *"ni>1.5", "enter").find == "ni>1.5"
+    assert press("/", *"q?tp", "backspace").typed == "q?t"
+    assert press("/", *"ni", "space", *"h<9", "enter").find == "ni h<9"
+    assert press("/", "x", "esc") == Ui()
+    wrong = press("/", *"zz>1", "enter")
+    assert wrong.find == ""
+    assert "'zz' is no column" in wrong.note
+    assert press("j", ui=wrong).note == ""
+    assert press("esc", ui=press("/", *"ni>1.5", "enter")) == Ui()
+
+
+def test_views_sorting_and_filters() -> None:
+    assert press("5").view == 5
+    assert press("f").show == "late"
+    assert press(*"fffff") == Ui()
+    assert press("s", "S") == Ui(sort="fibre", reverse=True)
+    assert press("p").frozen
+    assert press("c").cells == "sigma"

@@ -1,0 +1,152 @@
+"""The other views: elements, conditions, history, log, and one fibre. Each fills a given number of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import zip_longest
+
+from rich.text import Text
+
+from live_spec.events import TargetState
+from live_spec.labels import symbol
+from live_spec.snapshot import FibreRow, Snapshot
+from live_spec.view import format as fmt
+from live_spec.view import panels
+from live_spec.view.choose import worst
+from live_spec.view.pen import Pen
+from live_spec.view.plain import ranked_alarms
+from live_spec.view.states import Standing
+from live_spec.view.verdict import probability
+
+CHART_ROWS = 13
+SIDE_WIDTH = 110
+"""From this width on a cause has room beside the numbers."""
+
+
+def elements(pen: Pen, snapshot: Snapshot, stand: Standing, rows: int) -> list[Text]:
+    """Every label: its line, then its median sigma after each exposure, as far as there is room."""
+    lines = [pen.rule("elements", f"{snapshot.n_counting} counting targets")]
+    lines += panels.elements(pen, snapshot, rows - 1, history=pen.width >= 80)
+    if (room := rows - len(lines)) >= 3 and snapshot.elements:
+        lines.append(pen.rule("median sigma after each exposure"))
+        n_shown = max(1, (pen.width - 8) // 6)
+        n_exposures = max(len(element.sigma_history) for element in snapshot.elements)
+        first = max(0, n_exposures - n_shown)
+        numbers = "".join(f"{n + 1:>6}" for n in range(first, n_exposures))
+        lines.append(pen.row((f"    exp {numbers}", pen.theme.quiet)))
+        for element in panels.required_first(snapshot)[: room - 2]:
+            cells = "".join(f"{fmt.sigma(value, element.label):>6}" for value in element.sigma_history[first:])
+            lines.append(pen.row(f"   {symbol(element.label):<5}{cells}"))
+    return lines
+
+
+def conditions(pen: Pen, snapshot: Snapshot, stand: Standing, rows: int) -> list[Text]:
+    """What each exposure brought, and what the circumstances cost."""
+    now = snapshot.conditions
+    lines = [pen.rule("conditions"), *panels.conditions(pen, snapshot, indent=" ")]
+    lines.append(pen.row((f" {'exp':>4}  {pen.spell(pen.glyphs.snr2):>8}", pen.theme.quiet)))
+    highest = max((value for value in now.snr2_history if value is not None), default=0.0)
+    costs = snapshot.advice.contributions if snapshot.advice and not stand.withdrawn else ()
+    wanted = rows - len(lines) - (1 + 2 * len(costs) if costs else 0)
+    numbered = list(enumerate(now.snr2_history, 1))[-max(1, wanted) :]
+    for number, value in numbered:
+        drawn = "" if value is None or highest <= 0 else fmt.bar(value / highest, pen.width - 18, pen.glyphs)
+        lines.append(pen.row(f" {number:>4}  {fmt.whole(value, top=99999):>8}  {drawn}"))
+    if costs:
+        lines.append(pen.rule("what the circumstances cost, share of the counting targets"))
+        for cost in costs:
+            lines += pen.paragraph(f" {cost.name} {fmt.percent(cost.share)}", cost.text, indent=20, most=2)
+    return lines
+
+
+def history(pen: Pen, snapshot: Snapshot, stand: Standing, rows: int) -> list[Text]:
+    """Every advice of the visit, newest first, and the forecast it made."""
+    beside = pen.width >= SIDE_WIDTH
+    caption = " exp  advice      stop after  at goal  P(rule met)  "
+    lines = [
+        pen.rule("advice of this visit", f"{len(snapshot.history)} given"),
+        pen.row((caption + ("why" if beside else ""), pen.theme.quiet)),
+    ]
+    for past in reversed(snapshot.history[-max(1, (rows - 2) // (1 if beside else 2)) :]):
+        stop = "--" if past.stop_after is None else str(past.stop_after)
+        numbers = f" {past.exposure:>3}  {past.verdict:<10}  {stop:>10}  {fmt.percent(past.have):>7}"
+        numbers += f"  {probability(past.p_met):>11}  "
+        lines.append(pen.row(numbers, pen.sentence(past.cause, pen.width - len(numbers) - 1) if beside else ""))
+        if not beside:
+            lines.append(pen.row((f"      {pen.sentence(past.cause, pen.width - 7)}", pen.theme.quiet)))
+    if not snapshot.history:
+        lines.append(pen.row(" no advice yet"))
+    return lines
+
+
+def log(pen: Pen, snapshot: Snapshot, stand: Standing, rows: int) -> list[Text]:
+    """All alarms, worst first, then the log, newest first."""
+    ranked = ranked_alarms(snapshot)
+    n_alarms = min(len(ranked), max(1, rows // 2 - 1))
+    lines = [pen.rule("alarms", f"{len(ranked)}")]
+    lines += panels.alarms(pen, snapshot, n_alarms) if ranked else [pen.row(" no alarms")]
+    lines.append(pen.rule("log, newest first", f"{len(snapshot.log)} lines"))
+    return lines + panels.log(pen, snapshot.log, rows - len(lines))
+
+
+def fibre(pen: Pen, snapshot: Snapshot, row: FibreRow, labels: Sequence[str], rows: int) -> list[Text]:
+    """One fibre: values against goals, why it is in its state, and sigma of its worst element by exposure."""
+    state = TargetState(row.state)
+    label, ratio = worst(row)
+    left = "" if row.left is None else f"{row.left} more" if row.left else "done"
+    head = pen.parts(
+        (0, (f"fibre {row.fibre}", pen.theme.heading)), (0, row.star), (2, row.program or ""),
+        (1, f"H {row.h_mag:.2f}" if row.h_mag is not None else ""),
+        (1, f"S/N {fmt.whole(row.snr)}"),
+        (0, (f"{pen.glyphs.states[state]} {row.state}", pen.theme.states[state])),
+    )  # fmt: skip
+    goals = {element.label: element for element in snapshot.elements}
+    table = pen.narrow(39)
+    cells: list[Text] = [table.row((" el    value  sigma   goal  ratio", pen.theme.quiet))]
+    for name in labels:
+        sigma, times = row.sigma.get(name), row.ratio.get(name)
+        goal = sigma / times if sigma is not None and times else None
+        optional = "" if name not in goals or goals[name].required else pen.glyphs.optional
+        numbers = f"{fmt.signed(row.value.get(name), name):>7}{fmt.sigma(sigma, name):>7}{fmt.sigma(goal, name):>7}"
+        cells.append(table.row(f" {symbol(name):<5}{numbers}{fmt.ratio(times):>7} {optional}"))
+    side = pen.narrow(pen.width - 41)
+    reasons = []
+    if row.why:
+        reasons.append(("why", row.why))
+    if label is not None:
+        reasons.append(("worst", f"{symbol(label)} at {fmt.ratio(ratio)} x goal"))
+    reasons.append(("left", left or "not before the cap, or unknown"))
+    reasons.append(("P(goal)", f"{probability(row.p_goal)} now"))
+    reasons.append(("counts", "for the rule" if row.counts else "not for the rule"))
+    if row.photon_share is not None and label is not None:
+        model = f"{fmt.percent(1 - row.photon_share)} the model"
+        reasons.append((symbol(label), f"{fmt.percent(row.photon_share)} of the variance is photon noise, {model}"))
+    told = [line for name, text in reasons for line in side.paragraph(name, text, indent=9, most=3)]
+    lines = [pen.rule("fibre", "values against goals, and why"), head]
+    blank = [table.row()] * max(0, len(told) - len(cells))
+    lines += pen.beside([*cells, *blank], told)[: max(1, rows - len(lines))]
+    room = rows - len(lines)
+    if label is not None and room >= 3 and len(row.sigma_history) > 0:
+        sigma = row.sigma.get(label)
+        goal = sigma / ratio if sigma is not None and ratio else None
+        lines += _chart(pen, row.sigma_history, goal, label, min(room, CHART_ROWS))
+    return lines
+
+
+def _chart(pen: Pen, history: Sequence[float | None], goal: float | None, label: str, rows: int) -> list[Text]:
+    """Sigma after each exposure as a bar, its number and the goal beside it; one line per exposure."""
+    title = f"sigma of {symbol(label)} after each exposure"
+    lines = [pen.rule(title, f"goal {fmt.sigma(goal, label)}" if goal is not None else "")]
+    shown = list(enumerate(history, 1))[-(rows - 1) :]
+    highest = max([value for _, value in shown if value is not None] + [goal or 0.0], default=0.0)
+    width = pen.width - 16
+    mark = min(width - 1, int(width * goal / highest)) if goal and highest > 0 else None
+    for number, value in shown:
+        drawn = "" if value is None or highest <= 0 else fmt.bar(value / highest, width, pen.glyphs)
+        signs = [one if one else " " for one, _ in zip_longest(drawn, range(width), fillvalue="")]
+        if mark is not None and signs[mark] == " ":
+            signs[mark] = pen.glyphs.wall
+        at_goal = value is not None and goal is not None and value <= goal
+        sign = pen.glyphs.states[TargetState.AT_GOAL] if at_goal else " "
+        lines.append(pen.row(f" {number:>4}  {fmt.sigma(value, label):>5} {sign} ", "".join(signs)))
+    return lines
