@@ -135,7 +135,9 @@ def _last_row(pen: Pen, ui: Ui) -> Text:
     return pen.row((f" {pen.sentence(ui.note, pen.width - 2)}", pen.theme.heading)) if ui.note else panels.keys(pen)
 
 
-def _top(pen: Pen, snapshot: Snapshot, stand: Standing, now: datetime, *, wide: bool, frozen: bool) -> list[Text]:
+def _top(
+    pen: Pen, snapshot: Snapshot, stand: Standing, now: datetime, *, overview: bool, wide: bool, frozen: bool
+) -> list[Text]:
     """Everything that a tired reader must see: who, how far, how old, what to do, why."""
     note = panels.model_note(snapshot)
     # 40 cells are what the exposure count and the data age may take beside the note.
