@@ -184,8 +184,7 @@ def _flagged(seen: Answers) -> Flagged:
 
 def _kind(why: str) -> str:
     """The first reason, without its numbers."""
-    first = why.split(";")[0].split(":")[0]
-    return " ".join(re.sub(r"[+-]?\d[\d.%]*( (to|K|dex|km/s)\b)*", "", first).split())
+    return re.sub(r"[+-]?\d\S*( to \S+)?( (K|dex|km/s)\b)?", "…", why.split(";")[0].split(":")[0])
 
 
 def _read_files(engine: Engine, paths: Sequence[Path], bank: TemplateBank) -> Answers:

@@ -3,7 +3,7 @@
 Every spectrum goes the daemon's way: observation, front end, engine. All of it follows from the seed.
 """
 
-# Shape legend: N spectra, P apStar pixels, C cut pixels, L labels, S stars, V visits.
+# Shape legend: N spectra, P apStar pixels, C cut pixels, L labels, S stars, T tries.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -208,12 +208,12 @@ def globular_cluster(
     rng = np.random.default_rng((seed, 6))
     logg_S = rng.uniform(0.9, 2.3, n_stars)
     aluminium_S = np.linspace(*ALUMINIUM_RANGE, n_stars)
-    magnesium_S = np.linspace(*MAGNESIUM_RANGE, n_stars)[::-1]
-    if anticorrelated:  # loosely, or nobody could tell the one's lines from the other's
-        magnesium_S = magnesium_S[np.argsort(np.linspace(0, 1, n_stars) + rng.normal(0.0, 0.15, n_stars))]
-    else:
-        shuffles = [rng.permutation(n_stars) for _ in range(200)]
-        magnesium_S = min((magnesium_S[s] for s in shuffles), key=lambda m: abs(np.corrcoef(aluminium_S, m)[0, 1]))
+    magnesium_S = np.linspace(*MAGNESIUM_RANGE, n_stars)
+    # Loosely against one another: in lockstep nobody could tell the lines of the one from those of the other.
+    wanted, noise = (-0.85, 0.25) if anticorrelated else (0.0, 1e3)
+    keys_TS = np.linspace(1.0, 0.0, n_stars) + rng.normal(0.0, noise, (500, n_stars))
+    tries_TS = magnesium_S[np.argsort(np.argsort(keys_TS))]
+    magnesium_S = min(tries_TS, key=lambda m_S: abs(np.corrcoef(aluminium_S, m_S)[0, 1] - wanted))
     over_iron = dict.fromkeys(ALPHA, np.full(n_stars, 0.3)) | {"mg_h": magnesium_S, "al_h": aluminium_S}
     over_iron |= {"c_h": np.full(n_stars, -0.3), "c_1_h": np.full(n_stars, -0.3), "n_h": np.full(n_stars, 0.5)}
     return _cluster(synthesizer, -1.5, logg_S, over_iron)

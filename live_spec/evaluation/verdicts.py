@@ -82,7 +82,7 @@ def verdict(label: str, bins: Sequence[SnrBin], precisions: Sequence[Precision])
             for low, high in pairwise(bins)
             if not high.score.median_total < low.score.median_total
         ],
-        f"giants scatter by more than {PRECISION_FACTOR:g} x {TABLE_2[label][1]:{digits}} {unit(label)}": [
+        f"giants scatter by more than {PRECISION_FACTOR:g} x {TABLE_2[label][1]:{digits}} {unit(label)}:": [
             f"{one.sigma_mad:{digits}} near S/N {one.snr:.0f}"
             for one in precisions
             if not one.sigma_mad <= PRECISION_FACTOR * one.paper

@@ -90,8 +90,8 @@ def test_data_that_are_not_there_are_said_so(folder, tmp_path):
     ("why", "kind"),
     [
         ("spectrum unlike the training set: residual 1.3 x the limit", "spectrum unlike the training set"),
-        ("teff 3411 below the training range 3416 to 6500 K", "teff below the training range"),
-        ("velocity at rest, but the spectrum says +31.5 km/s; more", "velocity at rest, but the spectrum says"),
+        ("teff 3411 below the training range 3416 to 6500 K", "teff … below the training range …"),
+        ("velocity at rest, but the spectrum says +31.5 km/s; more", "velocity at rest, but the spectrum says …"),
     ],
 )
 def test_reasons_are_counted_without_their_numbers(why, kind):

@@ -44,7 +44,7 @@ def test_sigmas_that_do_not_fall_with_light_are_a_reason_against():
 
 def test_scatter_over_twice_the_paper_is_a_reason_against():
     wide = (Precision(100.0, 500, 0.041, 0.020), FINE[1])
-    assert verdict("fe_h", bins(), wide).why == "giants scatter by more than 2 x 0.020 dex 0.041 near S/N 100"
+    assert verdict("fe_h", bins(), wide).why == "giants scatter by more than 2 x 0.020 dex: 0.041 near S/N 100"
 
 
 @pytest.mark.parametrize("few", [(), FINE])
