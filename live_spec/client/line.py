@@ -21,6 +21,8 @@ from live_spec.events import Advice
 from live_spec.wire.frames import Frames, Message, to_frames
 from live_spec.wire.intake import FeedError
 from live_spec.wire.messages import (
+    DESIGN_HEADER_MAX,
+    HEADER_MAX,
     Bye,
     Design,
     Exposure,
@@ -104,7 +106,12 @@ class Line:
                 header = kind.model_validate({**plain, "msg_id": f"{self.stream}:{self.epoch}:{seq}"})
             except ValidationError as error:
                 raise FeedError(f"{kind.__name__.lower()}: {sentence(error)}") from None
-            self.spool.add(seq, to_frames(Message(header, body)))
+            frames = to_frames(Message(header, body))
+            if len(frames[1]) > (limit := DESIGN_HEADER_MAX if isinstance(header, Design) else HEADER_MAX):
+                raise FeedError(
+                    f"{header.kind}: a header of {len(frames[1])} bytes is too long; at most {limit} are sent"
+                )
+            self.spool.add(seq, frames)
             self._visits.add(header.visit)
         self._wake()
 

@@ -191,6 +191,10 @@ def test_drain_can_wait_until_everything_was_worked_through(tmp_path: Path) -> N
     [
         (lambda feed: feed.exposure("v9", n=1, flux=FLUX, ivar=FLUX), "visit 'v9' has no design yet"),
         (lambda feed: feed.design(1, plan=0, fibres=FIBRES), "design: plan: .* greater than or equal to 1, not 0"),
+        (
+            lambda feed: feed.design(1, plan=2, fibres=[{"fibre": n, "star": "x" * 100} for n in range(40_000)]),
+            "too long",
+        ),
         (lambda feed: feed.design(1, plan=2, fibres=FIBRES, observed_at="22/11/2026"), "design: observed_at"),
         (
             lambda feed: feed.exposure("1", n=0, flux=FLUX, ivar=FLUX, fibre=np.arange(5)),

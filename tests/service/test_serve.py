@@ -99,8 +99,11 @@ def test_a_second_daemon_on_the_same_folder_exits_75(site: Site) -> None:
     assert "is in use by another live-spec daemon" in site.daemon.log
 
 
-def test_killed_at_any_point_the_daemon_arrives_at_the_same_verdicts(small_bundle: Path, tmp_path: Path) -> None:
+def test_killed_at_any_point_the_daemon_arrives_at_the_same_verdicts(
+    small_bundle: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     site = open_site(tmp_path / "site", small_bundle)
+    request.addfinalizer(site.daemon.stop)
     daemon, record = site.daemon, tmp_path / "site" / "record"
     daemon.start()
     heard = []
