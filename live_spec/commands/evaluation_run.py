@@ -53,7 +53,7 @@ class Sizes:
     """Stars per group whose derivatives are taken."""
 
 
-FULL: Final = Sizes(visits_per_bin=1200, outliers=100, made=10, stars=150, members=24, repeats=4, gradients=30)
+FULL: Final = Sizes(visits_per_bin=2000, outliers=100, made=10, stars=150, members=24, repeats=4, gradients=30)
 QUICK: Final = Sizes(visits_per_bin=400, outliers=30, made=3, stars=40, members=10, repeats=2, gradients=8)
 
 
