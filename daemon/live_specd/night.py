@@ -1,0 +1,178 @@
+"""A night read back from its journal: what came in, what was said, and how it ended. Reads only; needs no daemon."""
+
+# Shape legend: F fibres, L labels.
+from __future__ import annotations
+
+from dataclasses import dataclass
+from dataclasses import field as made
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from live_spec.core.messages import advice_from_json
+from live_spec.events import Advice, LabelsPredicted, PredictionFailed, Verdict
+from live_spec.wire.messages import Design, Exposure, VisitEnd, header_from_bytes
+from live_spec.wire.predictions import answer_from_bytes
+from live_specd.ingest import gap_of
+from live_specd.journal import Damage, Kind, Record, read_journal, segments
+
+
+@dataclass
+class Taken:
+    """One exposure as it came in."""
+
+    number: int
+    at_ns: int
+    """When its last message was on disk."""
+    n_fibres: int = 0
+    dither: str | None = None
+    exptime_s: float | None = None
+    observed_at: str | None = None
+    snr2: float | None = None
+    """Median (S/N)^2 of the combined spectra after it."""
+
+
+@dataclass
+class VisitRecord:
+    """One visit."""
+
+    name: str
+    design: str
+    field: str | None
+    telescope: str | None
+    plan: int
+    n_fibres: int
+    began_ns: int
+    ended_ns: int | None = None
+    exposures: dict[int, Taken] = made(default_factory=dict)
+    advice: list[tuple[int, Advice]] = made(default_factory=list)
+    """Time of writing and what was said."""
+    last: LabelsPredicted | None = None
+    """The newest answer of the network."""
+    missing: dict[int, int] = made(default_factory=dict)
+    """Science fibre to the number of exposures in which it had no data."""
+    science: frozenset[int] = frozenset()
+
+    @property
+    def final(self) -> Advice | None:
+        return self.advice[-1][1] if self.advice else None
+
+    @property
+    def first_stop(self) -> Advice | None:
+        """The first STOP or MOVE ON, whether it was followed or not."""
+        return next((a for _, a in self.advice if a.verdict in (Verdict.STOP, Verdict.MOVE_ON)), None)
+
+    @property
+    def taken(self) -> int:
+        return max(self.exposures, default=0)
+
+    @property
+    def exposure_s(self) -> float | None:
+        """Median exposure time, where it is known."""
+        known = [e.exptime_s for e in self.exposures.values() if e.exptime_s]
+        return float(np.median(known)) if known else None
+
+    def latency_s(self) -> list[float]:
+        """From the last message of an exposure to the first advice on it, seconds."""
+        spent = []
+        for number, exposure in self.exposures.items():
+            said = next((at_ns for at_ns, a in self.advice if a.exposure == number and at_ns >= exposure.at_ns), None)
+            if said is not None:
+                spent.append((said - exposure.at_ns) / 1e9)
+        return spent
+
+
+@dataclass
+class Night:
+    """Everything a journal holds, by visit."""
+
+    folder: Path
+    visits: dict[str, VisitRecord] = made(default_factory=dict)
+    gaps: list[tuple[int, str]] = made(default_factory=list)
+    """When input was lost, and the sentence that says so."""
+    failures: list[tuple[int, str]] = made(default_factory=list)
+    damage: list[str] = made(default_factory=list)
+    epochs: set[tuple[str, int]] = made(default_factory=set)
+    """Streams and incarnations of the sources."""
+    n_records: int = 0
+    first_ns: int | None = None
+    last_ns: int | None = None
+
+    @property
+    def all_advice(self) -> list[tuple[int, Advice]]:
+        return [item for visit in self.visits.values() for item in visit.advice]
+
+
+class NoJournal(ValueError):
+    """The folder does not exist."""
+
+
+def read_night(folder: Path) -> Night:
+    """Read the journal in ``folder``; an empty folder is a night without data.
+
+    Raises:
+        NoJournal: When there is no such folder.
+    """
+    if not folder.is_dir():
+        raise NoJournal(f"{folder}: no such folder; give the one that [io] record names")
+    night = Night(folder)
+    for item in read_journal(folder) if segments(folder) else ():
+        if isinstance(item, Damage):
+            night.damage.append(f"{item.length} bytes of {item.path.name} at {item.offset} are damaged")
+            continue
+        night.n_records += 1
+        night.first_ns = item.at_ns if night.first_ns is None else night.first_ns
+        night.last_ns = item.at_ns
+        try:
+            _take(night, item)
+        except (ValueError, TypeError, KeyError) as error:  # journalled by another version
+            night.damage.append(f"record {item.number} is not understood: {error}")
+    return night
+
+
+def _take(night: Night, record: Record) -> None:
+    if record.kind is Kind.MESSAGE:
+        header = header_from_bytes(record.header)
+        night.epochs.add((header.stream, header.epoch))
+        if isinstance(header, Design) and header.visit not in night.visits:
+            science = frozenset(fibre.fibre for fibre in header.fibres if fibre.role == "science")
+            night.visits[header.visit] = VisitRecord(
+                header.visit, header.design, header.field, header.telescope, header.plan, len(header.fibres),
+                record.at_ns, science=science,
+            )  # fmt: skip
+        elif isinstance(header, Exposure) and (visit := night.visits.get(header.visit)):
+            taken = visit.exposures.setdefault(header.exposure, Taken(header.exposure, record.at_ns))
+            taken.at_ns, taken.n_fibres = record.at_ns, taken.n_fibres + header.n_fibres
+            taken.dither, taken.exptime_s = header.dither, header.exptime_s
+            taken.observed_at = header.observed_at
+        elif isinstance(header, VisitEnd) and (visit := night.visits.get(header.visit)):
+            visit.ended_ns = record.at_ns
+    elif record.kind is Kind.PREDICTION:
+        _, answer = answer_from_bytes(record.header, record.body)
+        if isinstance(answer, PredictionFailed):
+            night.failures.append((record.at_ns, f"no prediction for exposure {answer.exposure}: {answer.reason}"))
+        elif visit := night.visits.get(answer.visit):  # the halves of a visit have names of their own
+            visit.last = answer
+            if answer.exposure in visit.exposures:
+                known_F = answer.snr_F[np.isfinite(answer.snr_F) & (answer.snr_F > 0)]
+                visit.exposures[answer.exposure].snr2 = float(np.median(known_F**2)) if known_F.size else None
+            for number in visit.science - {int(n) for n in answer.fibre_F}:
+                visit.missing[number] = visit.missing.get(number, 0) + 1
+    elif record.kind is Kind.ADVICE:
+        advice = advice_from_json(record.body)
+        if visit := night.visits.get(advice.visit):
+            visit.advice.append((record.at_ns, advice))
+    elif gap := gap_of(record):
+        night.gaps.append((record.at_ns, gap.sentence))
+
+
+def final_sigmas(night: Night) -> NDArray[np.float64]:
+    """Uncertainties of all trusted stars at the end of their visits, shape (F, L)."""
+    rows = [v.last.posterior.total_FL[v.last.posterior.trusted_F] for v in night.visits.values() if v.last is not None]
+    return np.concatenate(rows) if rows else np.empty((0, 0))
+
+
+def utc(at_ns: int) -> datetime:
+    return datetime.fromtimestamp(at_ns / 1e9, UTC)

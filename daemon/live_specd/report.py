@@ -1,0 +1,139 @@
+"""``live-spec report`` and ``live-spec handover``: a night on one page, from its journal alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+FORMATS = ("html", "md", "json")
+RUN = click.option(
+    "--run", "folder", type=click.Path(path_type=Path, file_okay=False), required=True,
+    help="The folder of the night's journal, as in [io] record.",
+)  # fmt: skip
+
+
+@click.command()
+@RUN
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write; by default standard output."
+)
+@click.option("--format", "form", type=click.Choice(FORMATS), help="By default as the file is named, or html.")
+def report(folder: Path, out: Path | None, form: str | None) -> None:
+    """The morning report: one HTML page that needs no network, 15 lines of Markdown, or JSON."""
+    facts = _facts(folder)
+    form = form or (out.suffix.removeprefix(".") if out and out.suffix.removeprefix(".") in FORMATS else "html")
+    text = {"html": as_html, "md": as_markdown, "json": as_json}[form](facts)
+    if out is None:
+        click.echo(text)
+    else:
+        out.write_text(text, "utf-8")
+        click.echo(f"{out}: {len(text.encode()) / 1000:.0f} kB", err=True)
+
+
+@click.command()
+@RUN
+@click.option("--json", "as_json_", is_flag=True, help="The report's JSON instead of lines.")
+def handover(folder: Path, as_json_: bool) -> None:
+    """What the next observer must know, in a few lines."""
+    facts = _facts(folder)
+    click.echo(as_json(facts) if as_json_ else "\n".join(handover_lines(facts)))
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    from live_specd.night import NoJournal, read_night
+    from live_specd.night_facts import facts
+
+    try:
+        return facts(read_night(folder))
+    except NoJournal as error:
+        raise click.ClickException(str(error)) from None
+
+
+def as_json(facts: dict[str, Any]) -> str:
+    return json.dumps(facts, indent=1, sort_keys=True, allow_nan=False)
+
+
+def as_html(facts: dict[str, Any]) -> str:
+    """The page: no script, no font, no picture from elsewhere."""
+    from importlib import resources
+
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    from live_specd import report_pictures as pictures
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters |= {
+        "share": _share,
+        "hours": lambda value: "–" if value is None else f"{value:.1f} h",
+        "minutes": lambda value: "–" if value is None else f"{value:.0f} min",
+        "whole": lambda value: "–" if value is None else f"{value:.0f}",
+        "sigma": lambda value, unit: f"{value:.0f}" if unit == "K" else f"{value:.3f}",
+    }
+    template = environment.from_string(resources.files("live_specd").joinpath("report.html.j2").read_text("utf-8"))
+    return template.render(
+        f=facts,
+        strip=Markup(pictures.night_strip(facts["strip"])),
+        forecast=Markup(pictures.forecast_plot(facts["forecast"]["pairs"])),
+        sigmas=Markup(pictures.sigma_bars(facts["elements"])),
+        colours=pictures.VERDICT_COLOURS,
+        letters=pictures.VERDICT_LETTERS,
+    )
+
+
+def as_markdown(facts: dict[str, Any]) -> str:
+    """At most fifteen lines, for an e-mail."""
+    head = facts["headline"]
+    lines = [f"# live-spec, night of {facts['night'] or '(no data)'}", ""]
+    if not facts["visits"]:
+        return "\n".join([*lines, "No data came in."])
+    hours = "" if head["open_shutter_h"] is None else f", {head['open_shutter_h']:.1f} h open shutter"
+    saved = "" if head["minutes_saved"] is None else f", {head['minutes_saved']:.0f} min saved against the plan"
+    lines.append(f"{head['visits']} visits, {head['exposures']} exposures{hours}{saved}.")
+    lines.append(
+        f"{head['at_goal']} of {head['targets']} targets at goal; {head['stops_followed']} of {head['stops_advised']}"
+        f" stops followed; NO ADVICE {head['no_advice']} of {head['advice']} times."
+    )
+    if facts["forecast"]["n"]:
+        found = facts["forecast"]
+        lines.append(f"{_share(found['coverage'])} of {found['n']} forecasts came out within their 80% interval.")
+    lines.append("")
+    for visit in facts["visits"][:4]:
+        name = visit["field"] or visit["design"]
+        goal = f", {_share(visit['at_goal'])} at goal" if visit["at_goal"] is not None else ""
+        lines.append(
+            f"- {name}: {visit['taken']} of {visit['planned']} exposures{goal}; {visit['verdict'] or 'no advice'}"
+        )
+    if len(facts["visits"]) > 4:
+        lines.append(f"- and {len(facts['visits']) - 4} more visits")
+    lines += [f"- TO DO, {todo['owner']}: {todo['text']}" for todo in facts["todo"]]
+    return "\n".join(lines[:15])
+
+
+def handover_lines(facts: dict[str, Any]) -> list[str]:
+    """Where things stand, what is open, what to look after."""
+    if not facts["visits"]:
+        return ["No data came in: nothing to hand over."]
+    last, head = facts["visits"][-1], facts["headline"]
+    name = f"field {last['field']}, design {last['design']}" if last["field"] else f"design {last['design']}"
+    state = "ended" if last["ended"] else "STILL OPEN"
+    lines = [f"night {facts['night']}: {head['visits']} visits, {head['exposures']} exposures"]
+    lines.append(f"last: {name} ({state}), exposure {last['taken']} of {last['planned']}")
+    lines.append(f"      {last['verdict'] or 'no advice yet'}: {last['cause']}")
+    if last["override"]:
+        lines.append(f"      {last['override']}")
+    not_done = [v for v in facts["visits"] if v["at_goal"] is not None and v["need"] and v["at_goal"] < v["need"]]
+    for visit in not_done[-4:]:
+        where = visit["field"] or visit["design"]
+        lines.append(f"short: {where}, {_share(visit['at_goal'])} at goal, rule needs {_share(visit['need'])}")
+    lines += [f"to do, {todo['owner']}: {todo['text']}" for todo in facts["todo"]]
+    health = facts["health"]
+    lines.append(f"model {', '.join(health['bundles']) or '–'}, configuration {', '.join(health['configs']) or '–'}")
+    return lines
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.0f}%"

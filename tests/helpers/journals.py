@@ -1,0 +1,78 @@
+"""A recorded night as the daemon would have written it, made without sockets, network or clock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from live_specd.journal import Journal, Kind
+
+from helpers.night import Surrogate, config, design, exposure
+from live_spec.core.advisor import Advisor
+from live_spec.core.messages import advice_json
+from live_spec.events import Action, Advice, Event, OverrideRecorded, PredictLabels, VisitEnded
+from live_spec.wire.messages import Design, Exposure, FibreEntry, VisitEnd, header_to_bytes
+from live_spec.wire.predictions import answer_to_bytes, request_key
+
+START_NS = 1_795_400_000_000_000_000
+
+
+def record_night(folder: Path, *, n_visits: int = 3, n_fibres: int = 30, seed: int = 1) -> None:
+    """Visits that get fainter: the first stops early, the last one falls short; one fibre is dead, one is held."""
+    now = [START_NS]
+    journal = Journal(folder, lambda: now[0])
+    advisor = Advisor(config(min_exposures=2))
+    network = Surrogate(untrusted=frozenset({5}))
+    rng = np.random.default_rng(seed)
+    seq = 0
+
+    def write(header: Design | Exposure | VisitEnd) -> None:
+        journal.append(Kind.MESSAGE, header_to_bytes(header))
+
+    def envelope() -> dict[str, object]:
+        nonlocal seq
+        seq += 1
+        return {"stream": "apo/apogee-n", "epoch": 1, "seq": seq, "body_len": 0, "body_crc32": 0}
+
+    def hear(event: Event) -> None:
+        perform(advisor.handle(event, now_s=now[0] / 1e9))
+
+    def perform(actions: tuple[Action, ...]) -> None:
+        for action in actions:
+            now[0] += 400_000_000
+            if isinstance(action, PredictLabels):
+                answer = network.predict(action)
+                journal.append(Kind.PREDICTION, *answer_to_bytes(answer, request_key(action)))
+                perform(advisor.handle(answer, now_s=now[0] / 1e9))
+            elif isinstance(action, Advice):
+                journal.append(Kind.ADVICE, action.id.encode(), advice_json(action))
+
+    for visit in range(n_visits):
+        name = f"1026{31 + visit}-61366"
+        loaded = design(n_fibres, plan=6, visit=name)
+        entries = tuple(FibreEntry(fibre=f.fibre, star=f.star, role=f.role.value) for f in loaded.fibres)  # type: ignore[arg-type]
+        write(
+            Design(**envelope(), visit=name, design=f"4821{visit}", plan=6, fibres=entries, field=f"1026{31 + visit}",
+                   telescope="apo25m")
+        )  # fmt: skip
+        hear(loaded)
+        level = (100.0, 55.0, 20.0)[visit % 3]
+        for number in range(1, 7):
+            now[0] += 500_000_000_000
+            fibres = [f for f in range(1, n_fibres + 1) if f != 7]
+            snr = level * (1 + 0.1 * rng.normal(size=len(fibres)))
+            event = exposure(number, snr, fibres=fibres, visit=name, seed=visit)
+            write(
+                Exposure(**envelope(), visit=name, exposure=number, n_fibres=len(fibres), n_pixels=8575, frame="rest",
+                         grid="apstar-8575", dither=event.dither, exptime_s=500.0, observed_at=event.observed_at)
+            )  # fmt: skip
+            hear(event)
+            if visit == 1 and number == 2:
+                hear(OverrideRecorded(name, "kp", "hold", "moon", "thin cirrus", 4))
+            if visit == 0 and number == 4:
+                break
+        write(VisitEnd(**envelope(), visit=name))
+        hear(VisitEnded(name))
+    gap = b'{"event":"gap","stream":"apo/apogee-n","epoch":1,"first":90,"last":91,"reason":"not sent again"}'
+    journal.append(Kind.EVENT, gap)
+    journal.close()

@@ -1,0 +1,135 @@
+"""The morning report: its numbers against the night that was recorded, and that it stands alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from helpers.journals import record_night
+from live_specd.night import Night, read_night
+from live_specd.night_facts import facts
+from live_specd.report import as_html, as_json, as_markdown, handover, handover_lines, report
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "61366"
+    record_night(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def night(folder: Path) -> Night:
+    return read_night(folder)
+
+
+def test_the_headline_counts_what_came_in(night: Night) -> None:
+    head = facts(night)["headline"]
+    assert (head["visits"], head["exposures"], head["spectra"]) == (3, 16, 16 * 29)
+    assert head["open_shutter_h"] == pytest.approx(16 * 500 / 3600)
+    # The first visit ended two exposures of 500 s before its plan.
+    assert head["minutes_saved"] == pytest.approx(1000 / 60)
+    assert head["advice"] == len(night.all_advice)
+
+
+def test_a_visit_says_what_was_planned_advised_and_taken(night: Night) -> None:
+    first, held, short = facts(night)["visits"]
+    assert (first["planned"], first["taken"], first["field"]) == (6, 4, "102631")
+    stop = night.visits["102631-61366"].first_stop
+    assert stop is not None
+    assert first["advised"] == stop.exposure
+    assert first["beyond_stop"] == 4 - stop.exposure
+    assert "held by kp" in night.visits["102632-61366"].advice[2][1].override  # type: ignore[operator]
+    assert "kp" in held["override"]
+    assert short["at_goal"] < short["need"]
+
+
+def test_18_an_override_is_in_the_report(night: Night) -> None:
+    audit = facts(night)["audit"]
+    assert [a for a in audit if a["kind"] == "override" and "kp" in a["text"] and "thin cirrus" in a["text"]]
+    assert [a["kind"] for a in audit].count("input-bad") == 1
+    assert audit == sorted(audit, key=lambda a: a["at"])
+
+
+def test_forecasts_are_compared_with_what_was_found(night: Night) -> None:
+    found = facts(night)["forecast"]
+    assert found["n"] == len(found["pairs"]) > 3
+    assert 0 <= found["coverage"] <= 1
+    shares = {a.have for _, a in night.all_advice if a.have is not None}
+    assert all(any(abs(came - share) < 1e-3 for share in shares) for _, came in found["pairs"])
+
+
+def test_health_names_the_dead_fibre_and_the_distrusted_star(night: Night) -> None:
+    document = facts(night)
+    assert document["health"]["missing_fibres"] == {"7": 3}
+    assert document["health"]["untrusted_share"] == pytest.approx(1 / 30, abs=0.04)
+    assert document["health"]["latency_s"][0] == pytest.approx(0.8, abs=0.5)
+    assert any("fibre 7" in todo["text"] and todo["owner"] == "fibre team" for todo in document["todo"])
+    assert len(document["todo"]) <= 5
+
+
+def test_policies_do_not_guess_what_was_not_measured(night: Night) -> None:
+    observed, advised, planned = facts(night)["policies"]
+    assert (observed["exposures"], planned["exposures"]) == (16, 18)
+    assert advised["exposures"] <= observed["exposures"]
+    assert observed["at_goal"] is not None
+    assert planned["at_goal"] is None
+
+
+def test_27_the_page_is_one_small_offline_file(night: Night) -> None:
+    page = as_html(facts(night))
+    assert len(page.encode()) < 2_000_000
+    for outside in ("http", "<script", "<link", "@import", "url(", "src="):
+        assert outside not in page
+    for n in range(1, 11):
+        assert f"<h2>{n}. " in page
+    assert page.count("<svg") == page.count("</svg>") == 3
+
+
+def test_27_a_night_without_data_still_gives_a_report_and_exit_0(tmp_path: Path) -> None:
+    for form in ("html", "md", "json"):
+        done = CliRunner().invoke(report, ["--run", str(tmp_path), "--format", form])
+        assert done.exit_code == 0, done.output
+        assert "No data" in done.stdout or json.loads(done.stdout)["headline"]["visits"] == 0
+    assert "nothing to hand over" in CliRunner().invoke(handover, ["--run", str(tmp_path)]).stdout
+
+
+def test_a_folder_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
+    done = CliRunner().invoke(report, ["--run", str(tmp_path / "none")])
+    assert done.exit_code == 1
+    assert "no such folder" in done.output
+
+
+def test_markdown_is_short_and_the_file_name_says_the_form(folder: Path, night: Night, tmp_path: Path) -> None:
+    assert len(as_markdown(facts(night)).splitlines()) <= 15
+    out = tmp_path / "night.json"
+    done = CliRunner().invoke(report, ["--run", str(folder), "--out", str(out)])
+    assert done.exit_code == 0
+    assert done.stdout == ""
+    assert json.loads(out.read_text())["schema"] == "live-spec.report/1"
+
+
+def test_json_has_no_nan_and_the_page_escapes_names(night: Night) -> None:
+    document = json.loads(as_json(facts(night)))
+    document["visits"][0]["field"] = "<b>&"
+    assert "<b>&<" not in as_html(document)
+
+
+def test_a_torn_or_foreign_record_is_said_and_does_not_stop_the_report(folder: Path, tmp_path: Path) -> None:
+    data = bytearray((folder / "000000000001.log").read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    (copy / "000000000001.log").write_bytes(bytes(data))
+    document = facts(read_night(copy))
+    assert document["health"]["damage"]
+    assert document["visits"]
+
+
+def test_the_handover_names_what_is_short_and_what_is_open(night: Night) -> None:
+    lines = handover_lines(facts(night))
+    assert any(line.startswith("last: field 102633") for line in lines)
+    assert any("short: 102633" in line for line in lines)
+    assert len(lines) < 16
