@@ -68,6 +68,7 @@ class ModelChoice(Model):
     draws: int | None = Field(None, ge=2, le=1000)
     """MC-dropout passes; by default what the bundle was calibrated with."""
     device: Literal["cpu", "cuda", "auto"] = "cpu"
+    """Where the network runs; ``auto`` takes a GPU when there is one."""
     threads: int | None = Field(None, ge=1)
     """CPU threads for inference; by default all cores."""
 
@@ -79,6 +80,7 @@ class Target(Model):
     """Goals of a group of fibres; the first group whose ``select`` is true takes the fibre."""
 
     name: str
+    """What people call the group."""
     select: str = "true"
     """Expression over fibre metadata, see :mod:`live_spec.selection`; the default takes every science fibre."""
     priority: int = Field(1, ge=0)
@@ -111,6 +113,7 @@ class Rule(Model):
     """When a visit is done: a quorum of the targets that count, with a stated confidence."""
 
     name: str
+    """What ``policy.active`` and the advice call it."""
     version: int = Field(1, ge=1)
     """Raise it with every change of goals or rule: advice carries it."""
     kind: Literal["abundance-fraction", "sn2", "plan"] = "abundance-fraction"
@@ -120,6 +123,7 @@ class Rule(Model):
     confidence: float = Field(0.80, gt=0.5, lt=1)
     """Stop when P(fraction reached) is at least this."""
     min_exposures: int = Field(2, ge=1)
+    """No stop before this exposure."""
     max_exposures: int = Field(8, ge=1)
     """The cap; the plan is the default when there is no advice."""
     extend: bool = False
@@ -176,6 +180,7 @@ class Limits(Model):
     """When input is too old or too poor to advise on."""
 
     stale_warn: Duration = 60.0
+    """This long after the next exposure should have come the age of the data is marked."""
     stale_stop: Duration = 180.0
     """This long after the next exposure should have come there is NO ADVICE."""
     untrusted_max: float = Field(0.5, gt=0, le=1)
@@ -183,6 +188,7 @@ class Limits(Model):
     throughput_warn: float = Field(0.80, gt=0)
     """(S/N)^2 of an exposure over the visit's median below which a warning is raised."""
     throughput_serious: float = Field(0.50, gt=0)
+    """The same, below which the alarm is serious."""
 
 
 class Io(Model):
@@ -200,13 +206,16 @@ class Display(Model):
     """How screens look."""
 
     theme: Literal["default", "light", "mono", "night"] = "default"
+    """Colours of screens."""
     interval: Duration = 1.0
+    """Time between two paints when nothing changes."""
 
 
 class Config(Model):
     """A complete configuration."""
 
     schema_version: Literal[1] = Field(1, alias="schema")
+    """Version of the configuration's shape."""
     instrument: Instrument = Instrument()
     model: ModelChoice = ModelChoice()
     target: tuple[Target, ...] = (Target(name="all", goals={"fe_h": 0.05, "mg_h": 0.05}),)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -11,10 +12,15 @@ from pathlib import Path
 
 import click
 
+from live_spec.commands.config_keys import FILE_NAME, candidates
 from live_spec.config import load
 from live_specd.daemon import log, run
 
-DEFAULT_CONFIG = Path("live-spec.toml")
+
+def found_config() -> Path:
+    """The configuration that is used when none is named: the first that exists where one is looked for."""
+    paths = [path for _, path in candidates(os.environ, Path.home())]
+    return next((path for path in paths if path.is_file()), Path(FILE_NAME))
 
 
 @click.command()
@@ -23,8 +29,8 @@ DEFAULT_CONFIG = Path("live-spec.toml")
     "--config",
     "path",
     type=click.Path(dir_okay=False, path_type=Path),
-    default=DEFAULT_CONFIG,
-    show_default=True,
+    default=found_config,
+    show_default="the first that 'live-spec config paths' finds",
     help="Configuration of the daemon.",
 )
 @click.option("--fresh", is_flag=True, help="Set the earlier journal aside instead of going on with it.")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+import os
+import re
 from pathlib import Path
 
 import click
@@ -41,12 +44,60 @@ def validate(file: Path, as_json: bool) -> None:
 
 @config.command()
 @click.argument("file", type=FILE, required=False)
-def show(file: Path | None) -> None:
+@click.option("--origin", is_flag=True, help="One line per key, with where its value comes from.")
+def show(file: Path | None, origin: bool) -> None:
     """Print FILE with every default filled in, as JSON; without FILE, the defaults."""
     from live_spec.config import Config, load
 
-    values = (load(file) if file else Config()).model_dump(mode="json", by_alias=True)
-    click.echo(json.dumps(values, indent=2))
+    loaded = load(file) if file else Config()
+    if not origin:
+        click.echo(json.dumps(loaded.model_dump(mode="json", by_alias=True), indent=2))
+        return
+    from live_spec.commands.config_keys import origins
+
+    rows = origins(file.read_text("utf-8") if file else "", str(file) if file else "default")
+    for key, value, source in rows:
+        click.echo(f"{key:<28} {value:<44} {source}")
+
+
+@config.command()
+@click.argument("key")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def explain(key: str, as_json: bool) -> None:
+    """Say what KEY means, what may stand there and what it is by default; a section lists its keys."""
+    from live_spec.commands.config_keys import PydanticUndefined, keys, show_value
+
+    known = {found.path: found for found in keys()}
+    wanted = re.sub(r"\[\d+\]", "", key)
+    chosen = [found for path, found in known.items() if path == wanted or path.startswith(f"{wanted}.")]
+    if not chosen:
+        near = difflib.get_close_matches(wanted, known, n=1) or [path for path in known if path.endswith(f".{wanted}")]
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise click.UsageError(f"{key!r} is no key{hint}")
+    rows = []
+    for found in chosen:
+        required = found.default is PydanticUndefined
+        default = None if required else show_value(found.default, found.kind)
+        rows.append({"key": found.path, "meaning": found.doc, "allowed": found.kind, "default": default})
+    if as_json:
+        click.echo(json.dumps({"schema": "live-spec.config-explain/1", "keys": rows}))
+        return
+    for row in rows:
+        click.echo(f"{row['key']}\n  {row['meaning']}\n  allowed: {row['allowed']}")
+        click.echo(f"  default: {row['default']}" if row["default"] is not None else "  must be given")
+
+
+@config.command()
+def paths() -> None:
+    """Print where a configuration is looked for; the first that exists is used."""
+    from live_spec.commands.config_keys import candidates
+
+    used = False
+    for reason, path in candidates(os.environ, Path.home()):
+        exists = path.is_file()
+        state = "used" if exists and not used else "there" if exists else "-"
+        used |= exists
+        click.echo(f"{state:<6} {path}  ({reason})")
 
 
 @config.command()
@@ -55,3 +106,24 @@ def schema() -> None:
     from live_spec.config import Config
 
     click.echo(json.dumps(Config.model_json_schema(by_alias=True), indent=2))
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path())
+@click.option(
+    "--instrument", type=click.Choice(["apogee-n", "apogee-s", "generic"]), default="apogee-n", show_default=True
+)
+def init(folder: Path, instrument: str) -> None:
+    """Write a commented live-spec.toml with every key into FOLDER; an existing one is never overwritten."""
+    from live_spec.commands.config_keys import FILE_NAME, first_file
+
+    path = folder / FILE_NAME
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(first_file(instrument))
+    except FileExistsError:
+        raise click.ClickException(f"{path} exists and was left as it is") from None
+    except OSError as error:
+        raise click.ClickException(f"{path} cannot be written: {error.strerror}") from None
+    click.echo(f"wrote {path}; next: edit its goals, then live-spec doctor --config {path}")

@@ -22,6 +22,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "simulate": ("live_spec.commands.simulate:simulate", "Synthesize spectra to train and test with."),
     "data": ("live_spec.commands.data:data", "Describe and convert spectrum files."),
     "nights": ("live_spec.commands.nights:nights", "Policies on simulated nights with known truth."),
+    "init": ("live_spec.commands.config:init", "Write a commented live-spec.toml."),
+    "doctor": ("live_specd.doctor:doctor", "Check this machine and this set-up."),
     "config": ("live_spec.commands.config:config", "Check and show configurations."),
     "serve": ("live_specd.main:serve", "The daemon: spectra in, advice out."),
     "replay": ("live_specd.replay:replay", "Run archived visits through the same core again."),

@@ -1,0 +1,161 @@
+"""``live-spec doctor``: what would keep a daemon from starting here, each problem with the next command to type."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+
+import click
+
+from live_spec.config import Config, ConfigError, load
+from live_specd.main import found_config
+
+SCHEMA = "live-spec.doctor/1"
+OLDEST = (3, 11)
+LOW_GB, NONE_GB = 20, 1
+"""A night of 300 fibres is about 5 GB of journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding; ``fail`` keeps the daemon from starting."""
+
+    name: str
+    state: str
+    text: str
+    next: str = ""
+
+
+@click.command()
+@click.option(
+    "-c", "--config", "path", type=click.Path(path_type=Path, dir_okay=False), help="By default as for serve."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, schema live-spec.doctor/1.")
+def doctor(path: Path | None, as_json: bool) -> int:
+    """Check this machine and this set-up. Exits 0 when the daemon could start, else with 1."""
+    checks = []
+    for check in examine(path or found_config()):
+        checks.append(check)
+        if not as_json:
+            click.echo(f" {check.name:<34} {check.state:<5} {check.text}".rstrip())
+            if check.next:
+                click.echo(f" {'':<34} next: {check.next}")
+    counts = {state: sum(check.state == state for check in checks) for state in ("ok", "warn", "fail")}
+    if as_json:
+        click.echo(json.dumps({"schema": SCHEMA, "counts": counts, "checks": [asdict(check) for check in checks]}))
+    else:
+        click.echo(f" {len(checks)} checks, {counts['warn']} warnings, {counts['fail']} failures")
+    return 1 if counts["fail"] else 0
+
+
+def examine(path: Path) -> Iterator[Check]:
+    """All checks; one that needs another's result is left out when that failed."""
+    version = platform.python_version()
+    good = sys.version_info[:2] >= OLDEST
+    yield Check(f"python {version}", "ok" if good else "fail", "" if good else "3.11 or later is needed",
+                "" if good else "python3.11 -m venv .venv && .venv/bin/pip install .")  # fmt: skip
+    torch = _torch()
+    yield torch
+    config: Config | None = None
+    try:
+        config = loaded = load(path)
+    except ConfigError as error:
+        there = path.is_file()
+        step = f"live-spec config validate {path}" if there else "live-spec init"
+        yield Check(f"config {path}", "fail", str(error).replace("\n", "\n" + " " * 42), step)
+    else:
+        rule = loaded.policy.active_rule
+        text = f"{len(loaded.target)} target groups, rule {rule.name} v{rule.version}, mode {loaded.policy.mode}"
+        yield Check(f"config {path}", "ok", f"{text}, sha {loaded.sha}")
+    if config is not None:
+        if torch.state == "ok":
+            yield from _model(config)
+        yield _daemon(config)
+        yield _disk(Path(config.io.record))
+    yield _terminal()
+
+
+def _torch() -> Check:
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        return Check("torch", "fail", str(error), ".venv/bin/pip install .")
+    n_gpus = torch.cuda.device_count()
+    return Check(
+        f"torch {metadata.version('torch')}", "ok", f"{n_gpus} GPU" if n_gpus else f"CPU, {os.cpu_count()} cores"
+    )
+
+
+def _model(config: Config) -> Iterator[Check]:
+    from live_spec.nets.bundle import Bundle, BundleError, default_bundle_path
+
+    path = default_bundle_path() if config.model.path == "default" else Path(config.model.path)
+    try:
+        bundle = Bundle.load(path)
+    except BundleError as error:
+        yield Check(f"model {config.model.path}", "fail", str(error), f"live-spec model verify {path}")
+        return
+    card = bundle.card
+    simulated = card.training.training == "simulated"
+    text = f"{card.name}@{bundle.id}, whole" + (", trained on simulated spectra" if simulated else "")
+    step = "train it on your archive: live-spec train --help" if simulated else ""
+    yield Check(f"model {config.model.path}", "warn" if simulated else "ok", text, step)
+    needed = list(dict.fromkeys(label for target in config.target for label in target.goals))
+    bad = {
+        label: card.label_cards[label].why or "is not usable" for label in needed if not card.label_cards[label].usable
+    }
+    if bad:
+        words = "; ".join(f"{label} {why}" for label, why in bad.items())
+        yield Check(
+            "labels the policy needs", "fail", words, "live-spec model info; take these labels out of [[target]] goals"
+        )
+    else:
+        yield Check("labels the policy needs", "ok", " ".join(needed))
+
+
+def _daemon(config: Config) -> Check:
+    from live_specd.monitor import ANSWER_S, Ear
+
+    name = f"daemon {config.io.output}"
+    try:
+        ear = Ear.open(config.io.output)
+    except click.BadParameter as error:
+        return Check(name, "fail", error.format_message(), "live-spec config explain io.output")
+    try:
+        snapshot = ear.first(ANSWER_S)
+    finally:
+        ear.close()
+    if snapshot is None:
+        return Check(name, "ok", "not running", "live-spec serve")
+    return Check(
+        name, "ok", f"running, {snapshot.source}, exposure {snapshot.exposure} of visit {snapshot.visit or '-'}"
+    )
+
+
+def _disk(folder: Path) -> Check:
+    name = f"disk {folder}"
+    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        return Check(name, "fail", f"{there} cannot be written to", f"ls -ld {there}; set [io] record")
+    free_gb = shutil.disk_usage(there).free / 1e9
+    state = "fail" if free_gb < NONE_GB else "warn" if free_gb < LOW_GB else "ok"
+    return Check(name, state, f"{free_gb:.0f} GB free", "" if state == "ok" else f"du -sh {there}/*")
+
+
+def _terminal(size: Callable[[], os.terminal_size] = shutil.get_terminal_size) -> Check:
+    columns, rows = size()
+    from live_specd.monitor import is_terminal, speaks_unicode
+
+    if not is_terminal():
+        return Check("terminal", "ok", "none: monitor will speak in plain sentences")
+    signs = "unicode" if speaks_unicode() else "ASCII signs"
+    if columns < 80 or rows < 24:
+        return Check("terminal", "warn", f"{columns}x{rows}, {signs}", "enlarge the window to 80x24 or more")
+    return Check("terminal", "ok", f"{columns}x{rows}, {signs}")

@@ -1,0 +1,54 @@
+"""``live-spec doctor``: every problem is named with the next command, and the exit code tells."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from helpers.daemons import CONFIG, free_port
+from live_specd import doctor as module
+from live_specd.doctor import doctor
+
+
+def write(folder: Path, bundle: Path) -> Path:
+    ends = {name: f"tcp://127.0.0.1:{free_port()}" for name in ("input", "output")}
+    path = folder / "live-spec.toml"
+    path.write_text(CONFIG.format(bundle=bundle, record=folder / "record", stale="3 min", **ends))
+    return path
+
+
+@pytest.mark.slow
+def test_05_a_daemon_that_could_start_is_exit_0(
+    small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOW_GB", 0)
+    monkeypatch.setattr(module, "NONE_GB", 0)
+    done = CliRunner().invoke(doctor, ["-c", str(write(tmp_path, small_bundle)), "--json"], standalone_mode=False)
+    document = json.loads(done.stdout)
+    assert done.return_value == 0, document
+    assert document["schema"] == "live-spec.doctor/1"
+    assert {"labels the policy needs", "terminal"} <= {check["name"] for check in document["checks"]}
+
+
+@pytest.mark.slow
+def test_05_every_problem_has_a_next_command(small_bundle: Path, tmp_path: Path) -> None:
+    path = write(tmp_path, tmp_path / "no-bundle")
+    done = CliRunner().invoke(doctor, ["-c", str(path), "--json"], standalone_mode=False)
+    document = json.loads(done.stdout)
+    assert done.return_value == 1
+    failed = [check for check in document["checks"] if check["state"] == "fail"]
+    assert [check["name"].split()[0] for check in failed] == ["model"]
+    assert all(check["next"] for check in document["checks"] if check["state"] != "ok")
+    missing = CliRunner().invoke(doctor, ["-c", str(tmp_path / "none.toml")], standalone_mode=False)
+    assert missing.return_value == 1
+    assert "next: live-spec init" in missing.stdout
+
+
+def test_a_small_terminal_and_a_full_disk_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("live_specd.monitor.is_terminal", lambda: True)
+    assert module._terminal(lambda: os.terminal_size((60, 20))).next.startswith("enlarge")
+    monkeypatch.setattr(module, "NONE_GB", 1e9)
+    assert module._disk(tmp_path / "a" / "b").state == "fail"
