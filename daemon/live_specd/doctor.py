@@ -20,7 +20,7 @@ from live_specd.main import found_config
 SCHEMA = "live-spec.doctor/1"
 OLDEST = (3, 11)
 LOW_GB, NONE_GB = 20, 1
-"""A night of 300 fibres is about 5 GB of journal."""
+"""A hundred exposures of 300 fibres are about 3 GB of journal."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from live_spec.labels import symbol
 from live_spec.snapshot import FibreRow, Snapshot
 from live_spec.view import format as fmt
 from live_spec.view import panels
+from live_spec.view.alarms import ALARMS
 from live_spec.view.choose import worst
 from live_spec.view.pen import Pen
 from live_spec.view.plain import ranked_alarms
@@ -82,9 +83,11 @@ def history(pen: Pen, snapshot: Snapshot, stand: Standing, rows: int) -> list[Te
 def log(pen: Pen, snapshot: Snapshot, stand: Standing, rows: int) -> list[Text]:
     """All alarms, worst first, then the log, newest first."""
     ranked = ranked_alarms(snapshot)
-    n_alarms = min(len(ranked), max(1, rows // 2 - 1))
+    n_alarms = min(len(ranked), max(1, rows // 2 - 2))
     lines = [pen.rule("alarms", f"{len(ranked)}")]
     lines += panels.alarms(pen, snapshot, n_alarms) if ranked else [pen.row(" no alarms")]
+    if ranked and (advised := ALARMS.get(ranked[0].kind)):
+        lines += pen.paragraph("   do", advised[1], indent=10, most=2)
     lines.append(pen.rule("log, newest first", f"{len(snapshot.log)} lines"))
     return lines + panels.log(pen, snapshot.log, rows - len(lines))
 
