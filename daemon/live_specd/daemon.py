@@ -13,6 +13,7 @@ import zmq
 
 from live_spec.config import Config
 from live_specd import sockets
+from live_specd.control import Control
 from live_specd.decisions import Decisions
 from live_specd.inference import Inference, ModelInfo, WorkerFailed
 from live_specd.ingest import Ingest, inboxes_of
@@ -86,9 +87,12 @@ def run(
         peer = f"live-specd {config.io.record}"
         ingest = Ingest(context, config.io.input, journal, inboxes, peer=peer, handled=service.handled)
         ingest.start()
+        control = Control(context, journal)
+        control.start()
         log.info("ready, waiting for %s", "exposures" if service.in_visit else "design")
         ready()
         code = service.run(ingest, stop)
+        control.stop()
         ingest.stop()
         ingest.join()
         decisions.close()

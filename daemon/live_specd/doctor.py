@@ -14,8 +14,8 @@ from pathlib import Path
 
 import click
 
+from live_spec.commands.config_keys import found_config
 from live_spec.config import Config, ConfigError, load
-from live_specd.main import found_config
 
 SCHEMA = "live-spec.doctor/1"
 OLDEST = (3, 11)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 import threading
@@ -12,15 +11,9 @@ from pathlib import Path
 
 import click
 
-from live_spec.commands.config_keys import FILE_NAME, candidates
+from live_spec.commands.config_keys import found_config
 from live_spec.config import load
 from live_specd.daemon import log, run
-
-
-def found_config() -> Path:
-    """The configuration that is used when none is named: the first that exists where one is looked for."""
-    paths = [path for _, path in candidates(os.environ, Path.home())]
-    return next((path for path in paths if path.is_file()), Path(FILE_NAME))
 
 
 @click.command()

@@ -24,6 +24,7 @@ from live_spec.wire.exposures import Assembler, WholeExposure
 from live_spec.wire.frames import Message
 from live_spec.wire.messages import Design, Exposure, header_from_bytes
 from live_specd.archive_visits import ArchivedVisit, announce, expose, read_visits
+from live_specd.control import ask, override_of
 from live_specd.daemon import Refused
 from live_specd.decisions import Decisions
 from live_specd.journal import Damage, Kind, read_journal, segments
@@ -107,7 +108,7 @@ def replay(
         with Rehearsal(config, folder, chunk_fibres=chunk_fibres or 300, **options) as rehearsal:
             for part in parts:
                 if isinstance(part, Path):
-                    _play_journal(rehearsal.feed, part, played, recut=chunk_fibres is not None)
+                    _play_journal(rehearsal, part, folder, played, recut=chunk_fibres is not None)
                 else:
                     play_visits(rehearsal.feed, part, played, speed)
             rehearsal.finish()
@@ -145,13 +146,20 @@ def play_visits(feed: Feed, visits: list[ArchivedVisit], played: Played, speed: 
         feed.visit_end(visit.star)
 
 
-def _play_journal(feed: Feed, folder: Path, played: Played, *, recut: bool) -> None:
-    """The messages of a journal as they came or, with ``recut``, cut anew."""
-    assembler = Assembler()
+def _play_journal(rehearsal: Rehearsal, folder: Path, out: Path, played: Played, *, recut: bool) -> None:
+    """The messages of a journal as they came or, with ``recut``, cut anew, and overrides where they came.
+
+    ``out`` is the journal of the daemon that listens.
+    """
+    assembler, feed = Assembler(), rehearsal.feed
     for record in read_journal(folder):
         if isinstance(record, Damage):
             click.echo(f"{record.path}: {record.length} damaged bytes at {record.offset} passed over", err=True)
             continue
+        if record.kind is Kind.EVENT and (decision := override_of(record)) is not None:
+            _forward(feed, assembler.close())
+            rehearsal.finish()
+            ask(out, decision)
         if record.kind is not Kind.MESSAGE:
             continue
         message = Message(header_from_bytes(record.header), record.body)

@@ -10,6 +10,7 @@ from live_spec.spectra.grid import APSTAR
 from live_spec.wire.exposures import Assembler, WholeExposure
 from live_spec.wire.frames import Message, design_from
 from live_spec.wire.messages import BadMessage, Design, Exposure, VisitEnd, header_from_bytes, shorten
+from live_specd.control import override_of
 from live_specd.front_end import FrontEnd
 from live_specd.ingest import gap_of
 from live_specd.journal import Kind, Record
@@ -34,6 +35,8 @@ class Translator:
     def translate(self, record: Record) -> list[Event]:
         """The events of a record; none for a chunk that does not complete its exposure."""
         if record.kind is Kind.EVENT:
+            if (override := override_of(record)) is not None:
+                return [override]
             gap = gap_of(record)
             if gap is None:
                 return []

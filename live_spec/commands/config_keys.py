@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -47,6 +48,12 @@ def candidates(environ: Mapping[str, str], home: Path) -> list[tuple[str, Path]]
         ("this user", base / "live-spec" / FILE_NAME),
         ("this machine", Path("/etc/live-spec") / FILE_NAME),
     ]
+
+
+def found_config() -> Path:
+    """The configuration that is used when none is named: the first that exists where one is looked for."""
+    paths = [path for _, path in candidates(os.environ, Path.home())]
+    return next((path for path in paths if path.is_file()), Path(FILE_NAME))
 
 
 def keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[Key]:
@@ -172,4 +179,14 @@ def _docs() -> dict[tuple[str, str], str]:
     return docs
 
 
-__all__ = ["FILE_NAME", "Key", "PydanticUndefined", "candidates", "first_file", "keys", "origins", "show_value"]
+__all__ = [
+    "FILE_NAME",
+    "Key",
+    "PydanticUndefined",
+    "candidates",
+    "first_file",
+    "found_config",
+    "keys",
+    "origins",
+    "show_value",
+]
