@@ -127,6 +127,10 @@ class Run:
         windows = load_windows(self.engine.bundle.card.network.windows).pixels
         return {
             "visits": tuple(_visit_scatter(*pair) for pair in zip(self.engines, visits, strict=True)) if visits else (),
+            "limits": {
+                name: dict(zip(LABELS, map(robust_sigma, one.residual_NL.T), strict=True))
+                for name, one in experiments.limits(self.engine, self.models, sizes.stars, seed).items()
+            },
             "open_cluster": _spreads(members, seed),
             "globular": _spreads(globulars[0]["anticorrelated"], seed),
             "al_mg": tuple(_al_mg(*pair, seed) for pair in zip(self.engines, globulars, strict=True)),

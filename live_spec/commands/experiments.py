@@ -140,6 +140,29 @@ def read_outliers(engine: Engine, flux_NP: Floats, bank: TemplateBank, seed: tup
     return observed(engine, flux_NP, snr_N, np.full((n, N_LABELS), np.nan), np.arange(n), seed, bank)
 
 
+# What limits precision ------------------------------------------------------------------------------------------------
+
+PERFECT = Effects(
+    lsf_fwhm_kms=(14.5, 14.5), rv_error_pixels=0.0, model_error=0.0, slope=0.0, wiggle=0.0, telluric_residual=0.0,
+    airglow_residual=0.0, bad_pixels=False,
+)  # fmt: skip
+
+
+def limits(engine: Engine, models: ModelSpectra, n_stars: int, seed: int) -> dict[str, Answers]:
+    """The same stars like the paper's at S/N 100, without model error, and without noise or any other disturbance."""
+    rng = np.random.default_rng((seed, 13))
+    rows_S = rng.permutation(np.flatnonzero(like_the_paper(models.label_NL)))[:n_stars]
+    found = {}
+    for name, snr, effects in (
+        ("observed", 100.0, Effects()),
+        ("no model error", 100.0, Effects(model_error=0.0)),
+        ("undisturbed", NOISELESS_SNR, PERFECT),
+    ):
+        seen = observe(models.flux_NP[rows_S], np.full(len(rows_S), snr), np.random.default_rng((seed, 14)), effects)
+        found[name] = read(engine, to_rest_frame(*seen, frame="rest"), models.label_NL[rows_S], rows_S)
+    return found
+
+
 # Visits and combined spectra ------------------------------------------------------------------------------------------
 
 

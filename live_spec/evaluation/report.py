@@ -87,6 +87,8 @@ class Evaluation:
     normal: Flagged
     visits: tuple[VisitScatter, ...] = ()
     """The evaluated network first, then those it is compared with."""
+    limits: Mapping[str, Mapping[str, float]] | None = None
+    """Scatter of giants about the truth by label, by what disturbs their spectra."""
     open_cluster: Mapping[str, Spread] | None = None
     globular: Mapping[str, Spread] | None = None
     al_mg: tuple[AlMg, ...] = ()
@@ -102,7 +104,7 @@ class Evaluation:
 
 def details(one: Evaluation) -> dict[str, Any]:
     """What ``evaluation.json`` holds beside the contract."""
-    names = ("about", "notes", "judgement", "visits", "open_cluster", "globular", "attention", "real_stars")
+    names = ("about", "notes", "judgement", "visits", "limits", "open_cluster", "globular", "attention", "real_stars")
     found = {name: plain(getattr(one, name)) for name in names}
     found["homogeneity"] = plain(homogeneity(one.open_cluster)) if one.open_cluster else None
     found["outliers"] = plain({"normal": one.normal, **one.ood})

@@ -61,6 +61,20 @@ def test_every_bin_sees_the_same_stars_at_its_own_snr(engine, models):
     assert not np.array_equal(other.value_NL, parts[0].value_NL)
 
 
+@pytest.mark.slow
+def test_undisturbed_spectra_are_the_models_themselves(engine, models):
+    found = experiments.limits(engine, models, 4, seed=3)
+    for one in found.values():
+        np.testing.assert_array_equal(one.star_N, found["undisturbed"].star_N)
+    assert found["undisturbed"].snr_N == pytest.approx([2000] * 4, rel=0.1)
+    assert found["no model error"].snr_N == pytest.approx([100] * 4, rel=0.1)
+    again = experiments.limits(engine, models, 4, seed=4)["undisturbed"]
+    shared = np.intersect1d(found["undisturbed"].star_N, again.star_N, return_indices=True)[1:]
+    spread = np.std(again.value_NL, axis=0)
+    close = np.abs(found["undisturbed"].value_NL[shared[0]] - again.value_NL[shared[1]]) < 0.3 * spread
+    assert close.mean() > 0.9
+
+
 @pytest.mark.parametrize(("anticorrelated", "wanted"), [(True, -0.85), (False, 0.0)])
 def test_both_globular_clusters_have_the_same_mg_and_al_in_another_pairing(anticorrelated, wanted):
     flux_SP, label_SL = experiments.globular_cluster(FlatSynthesizer(), 24, 1, anticorrelated=anticorrelated)

@@ -41,6 +41,7 @@ def evaluation():
         ood={"m_dwarf": Flagged(30, 0.95, {"spectrum unlike the training set": 28})},
         normal=Flagged(100, 0.01, {}),
         visits=(VisitScatter("net@1", "censored", 4000, 600, pairs, pairs, judged.against_snr),),
+        limits={"undisturbed": dict.fromkeys(LABELS, 0.0123)},
         open_cluster=spreads,
         globular=spreads,
         al_mg=(AlMg("net@1", "censored", regression, regression, points),),
@@ -89,6 +90,7 @@ def test_a_figure_is_the_same_bytes_every_time(evaluation):
 def test_names_are_text_and_not_markup(page):
     assert "&lt;net&gt;@1234" in page
     assert "<net>" not in page
+    assert "0.012" in page
 
 
 def test_a_report_without_the_paper_parts_and_without_numbers_still_says_so(evaluation):
