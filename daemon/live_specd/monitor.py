@@ -139,6 +139,7 @@ class Ear:
 @click.option("--view", "which", type=click.IntRange(1, len(VIEWS)), default=1, help="1 to 6, as the keys.")
 @click.option("--bell", is_flag=True, help="Ring once on a change of advice and on a new serious alarm.")
 @click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), help="Write one screen as SVG and exit.")
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write one screen as HTML and exit.")
 def monitor(
     connect: str,
     once: bool,
@@ -148,6 +149,7 @@ def monitor(
     which: int,
     bell: bool,
     svg: Path | None,
+    html: Path | None,
 ) -> None:
     """The dashboard of a running daemon. Without a terminal: one plain sentence per event."""
     ui = Ui(theme=theme, ascii=ascii_only or not speaks_unicode(), view=which)
@@ -156,8 +158,12 @@ def monitor(
     try:
         if ear.first(ANSWER_S) is None:
             raise NoAnswer(connect)
-        if svg:
-            svg.write_text(as_svg(ear.draw(ui, width, height), width), "utf-8")
+        if svg or html:
+            screen = ear.draw(ui, width, height)
+            if svg:
+                svg.write_text(as_svg(screen, width), "utf-8")
+            if html:
+                html.write_text(as_html(screen, width), "utf-8")
         elif once:
             show(ear.draw(ui, width, height), width)
         elif is_terminal():
@@ -305,6 +311,13 @@ def as_svg(screen: Screen, width: int) -> str:
     # The standard frame names web fonts; a reader without network has fonts of its own.
     frame = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
     return console.export_svg(title="live-spec monitor", code_format=frame, unique_id="live-spec")
+
+
+def as_html(screen: Screen, width: int) -> str:
+    """The screen as a page that needs no other file."""
+    console = Console(file=io.StringIO(), record=True, force_terminal=True, color_system="truecolor", width=width)
+    console.print(screen)
+    return console.export_html(inline_styles=True)
 
 
 def is_terminal() -> bool:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import click
 
+from live_spec.config import parse_duration_s
 from live_spec.view import plain
+from live_spec.view.format import clean
 from live_spec.view.states import standing
-from live_specd.monitor import ANSWER_S, Ear, NoAnswer, narrate
+from live_specd.monitor import ANSWER_S, EVENT_SCHEMA, Ear, NoAnswer, narrate
 
 CONNECT = click.option(
     "--connect", default="tcp://127.0.0.1:5750", show_default=True, help="The daemon's output endpoint."
@@ -51,11 +57,30 @@ def status(connect: str, form: str | None) -> int:
     return plain.STALE_EXIT if stand.withdrawn else 0
 
 
+class Ago(click.ParamType[float]):
+    """``1h`` in seconds."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return parse_duration_s(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 @click.command()
 @CONNECT
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per event, schema live-spec.event/1.")
-def watch(connect: str, as_json: bool) -> None:
+@click.option("--since", type=Ago(), help="First the advice of this long ago until now, such as 1h; needs --run.")
+@click.option("--run", "folder", type=click.Path(path_type=Path, file_okay=False), help="The journal for --since.")
+def watch(connect: str, as_json: bool, since: float | None, folder: Path | None) -> None:
     """One plain sentence per event, until ctrl-c; never moves the cursor."""
+    if (since is None) != (folder is None):
+        raise click.UsageError("--since and --run go together")
+    if since is not None and folder is not None:
+        for line in earlier(folder, time.time_ns() - int(since * 1e9), as_json=as_json):
+            click.echo(line)
     ear = Ear.open(connect)
     try:
         if ear.first(ANSWER_S) is None:
@@ -63,3 +88,21 @@ def watch(connect: str, as_json: bool) -> None:
         narrate(ear, as_json=as_json)
     finally:
         ear.close()
+
+
+def earlier(folder: Path, since_ns: int, *, as_json: bool) -> Iterator[str]:
+    """The advice that a journal holds from a moment on, a line each."""
+    from live_spec.core.messages import advice_from_json
+    from live_specd.journal import Kind, Record, read_journal
+
+    for record in read_journal(folder):
+        if not isinstance(record, Record) or record.kind is not Kind.ADVICE or record.at_ns < since_ns:
+            continue
+        advice, at = advice_from_json(record.body), datetime.fromtimestamp(record.at_ns / 1e9, UTC)
+        text = clean(f"after exposure {advice.exposure} of {advice.visit}: {advice.verdict}. {advice.cause}")
+        if as_json:
+            event = {"schema": EVENT_SCHEMA, "at": f"{at:%Y-%m-%dT%H:%M:%SZ}", "source": "JOURNAL", "mode": advice.mode,
+                     "kind": "advice", "text": text}  # fmt: skip
+            yield json.dumps(event)
+        else:
+            yield f"{at:%H:%M:%S}  JOURNAL  {text}"

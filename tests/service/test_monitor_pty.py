@@ -136,6 +136,38 @@ def test_a_night_at_the_terminal(pane: Pane, publish: Publish, endpoint: str) ->
     pane.until(lambda text: text.rstrip().endswith("sane\n$"), "an echo in line mode")
 
 
+def test_views_find_one_fibre_freeze_and_export(pane: Pane, publish: Publish, endpoint: str, tmp_path: Path) -> None:
+    daemon = publish("continue")
+    pane.type(f"cd {tmp_path}; {shlex.join(monitor(endpoint, '--view', '2'))}", "Enter")
+    pane.shows("fibres 300, sorted by need")
+    for key, words in [("3", "median sigma after each exposure"), ("4", "what the circumstances cost"),
+                       ("5", "advice of this visit"), ("6", "log, newest first"), ("2", "fibres 300")]:  # fmt: skip
+        pane.type(key)
+        pane.shows(words, within_s=1.0)
+    pane.type("/")
+    pane.shows("find / _", within_s=1.0)
+    pane.type(*"state:late q<1", "Enter")
+    pane.shows("'q' is no column", within_s=1.0)
+    pane.type("/", *"state:late h<12", "Enter")
+    pane.until(lambda text: "of 300" in text and "state:late h<12" in text, "the fibres that were looked for")
+    pane.type("Enter")
+    pane.shows("values against goals", within_s=1.0)
+    first = pane.text()
+    pane.type("n")
+    pane.until(lambda text: text != first and "values against goals" in text, "the next fibre", within_s=1.0)
+    pane.type("Escape")
+    pane.shows("state:late h<12", within_s=1.0)
+    pane.type("e")
+    pane.shows("exported live-spec-LIVE-102631-61366-", within_s=1.0)
+    assert {path.suffix for path in tmp_path.glob("live-spec-LIVE-*")} == {".svg", ".txt", ".json"}
+    pane.type("p")
+    pane.shows("FROZEN", within_s=1.0)
+    daemon.kill()
+    pane.shows("LOST", within_s=4.0)
+    pane.type("q")
+    pane.until(lambda text: "FROZEN" not in text, "the shell's own screen")
+
+
 def test_a_killed_monitor_leaves_a_sane_terminal(pane: Pane, publish: Publish, endpoint: str) -> None:
     publish("continue")
     pane.type(f"echo $$ > /dev/null; {shlex.join(monitor(endpoint))}; echo code $?", "Enter")
@@ -161,7 +193,10 @@ def test_once_prints_a_whole_screen_and_exits(publish: Publish, endpoint: str) -
 def test_a_picture_needs_no_other_file(publish: Publish, endpoint: str, tmp_path: Path) -> None:
     publish("continue")
     picture = tmp_path / "screen.svg"
-    subprocess.run(monitor(endpoint, "--svg", str(picture), "--size", "80x24"), check=True)
+    page = tmp_path / "screen.html"
+    subprocess.run(monitor(endpoint, "--svg", str(picture), "--html", str(page), "--size", "80x24"), check=True)
+    assert "CONTINUE" in page.read_text("utf-8")
+    assert "src=" not in page.read_text("utf-8")
     svg = picture.read_text("utf-8")
     assert svg.startswith("<svg")
     assert "CONTINUE" in svg

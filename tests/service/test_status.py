@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from helpers.journals import START_NS, record_night
+from live_specd.status import earlier
 
 pytestmark = pytest.mark.slow
 PUBLISHER = Path(__file__).parents[1] / "helpers" / "publisher.py"
@@ -73,6 +75,20 @@ def test_watch_as_json_has_one_object_per_event(publish: Publish) -> None:
     assert [event["kind"] for event in events] == ["design", "exposure", "alarm", "alarm", "advice"]
     assert {event["schema"] for event in events} == {"live-spec.event/1"}
     assert {event["mode"] for event in events} == {"shadow"}
+
+
+def test_watch_begins_with_what_the_journal_holds(publish: Publish, tmp_path: Path) -> None:
+    record_night(tmp_path, n_visits=1, n_fibres=10)
+    lines = list(earlier(tmp_path, START_NS, as_json=False))
+    assert len(lines) > 3
+    assert all("  JOURNAL  after exposure " in line for line in lines)
+    assert list(earlier(tmp_path, START_NS + 10**15, as_json=True)) == []
+    command = [sys.executable, "-m", "live_spec", "watch", "--since", "90000h", "--run", str(tmp_path), "--connect"]
+    with subprocess.Popen([*command, publish("idle")], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == lines[0] + "\n"
+        process.kill()
+    assert subprocess.run([*command[:6], "--connect", "x"], capture_output=True, check=False).returncode == 2
 
 
 def test_03_status_imports_nothing_heavy() -> None:

@@ -1,0 +1,33 @@
+"""What a screen is told of a visit's past."""
+
+from __future__ import annotations
+
+import pytest
+from helpers.night import Surrogate, config, design, exposure, play
+
+from live_spec.core.advisor import Advisor
+
+
+def test_the_past_of_a_visit_is_in_the_snapshot() -> None:
+    advisor = Advisor(config())
+    given = play(advisor, [design(), *(exposure(n, [20.0] * 10) for n in range(1, 4))], Surrogate(floor=0.01))
+    snapshot = advisor.snapshot(source="LIVE")
+    assert [past.exposure for past in snapshot.history] == [1, 2, 3]
+    assert [past.verdict for past in snapshot.history] == [advice.verdict.value for advice in given]  # type: ignore[union-attr]
+    row = snapshot.fibres[0]
+    assert len(row.sigma_history) == 3
+    assert row.sigma_history[-1] == row.sigma["fe_h"]
+    history = [value or 0.0 for value in row.sigma_history]
+    assert history == sorted(history, reverse=True)
+    # sigma^2 is floor^2 + photon^2; what is not the floor is photon noise.
+    sigma = row.sigma["fe_h"] or 0.0
+    assert row.photon_share == pytest.approx(1 - 0.01**2 / sigma**2, rel=0.05)
+
+
+def test_before_the_first_exposure_there_is_no_past() -> None:
+    advisor = Advisor(config())
+    play(advisor, [design()])
+    snapshot = advisor.snapshot(source="LIVE")
+    assert snapshot.history == ()
+    assert snapshot.fibres[0].sigma_history == ()
+    assert snapshot.fibres[0].photon_share is None
