@@ -91,7 +91,7 @@ def monitor(endpoint: str, *options: str) -> list[str]:
 Publish = Callable[[str], "subprocess.Popen[bytes]"]
 
 
-def test_a_night_at_the_terminal(pane: Pane, publish: Publish, endpoint: str) -> None:
+def test_14_a_night_at_the_terminal(pane: Pane, publish: Publish, endpoint: str) -> None:
     daemon = publish("continue")
     pane.type(shlex.join(monitor(endpoint)), "Enter")
     assert pane.shows("► CONTINUE") < 5.0
@@ -168,7 +168,7 @@ def test_views_find_one_fibre_freeze_and_export(pane: Pane, publish: Publish, en
     pane.until(lambda text: "FROZEN" not in text, "the shell's own screen")
 
 
-def test_a_killed_monitor_leaves_a_sane_terminal(pane: Pane, publish: Publish, endpoint: str) -> None:
+def test_14_a_killed_monitor_leaves_a_sane_terminal(pane: Pane, publish: Publish, endpoint: str) -> None:
     publish("continue")
     pane.type(f"echo $$ > /dev/null; {shlex.join(monitor(endpoint))}; echo code $?", "Enter")
     pane.shows("► CONTINUE")
@@ -221,7 +221,7 @@ def test_without_a_daemon_it_says_so_within_three_seconds_and_exits_4(endpoint: 
     assert "Traceback" not in done.stderr
 
 
-def test_the_monitor_imports_no_network_and_no_archive() -> None:
+def test_03_the_monitor_imports_no_network_and_no_archive() -> None:
     code = "import sys, live_specd.monitor; print({name.partition('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     for heavy in ("torch", "astropy", "matplotlib", "pyarrow", "scipy"):

@@ -35,7 +35,7 @@ def test_configurations_that_ship_are_valid(path: Path, capsys: pytest.CaptureFi
     assert ": ok (sha " in capsys.readouterr().out
 
 
-def test_all_mistakes_are_listed_and_the_exit_code_is_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_22_all_mistakes_are_listed_and_the_exit_code_is_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "wrong.toml"
     path.write_text(MISTAKES)
     assert exits("validate", str(path)) == 3
