@@ -129,7 +129,7 @@ class Run:
             "visits": tuple(_visit_scatter(*pair) for pair in zip(self.engines, visits, strict=True)) if visits else (),
             "limits": {
                 name: dict(zip(LABELS, map(robust_sigma, one.residual_NL.T), strict=True))
-                for name, one in experiments.limits(self.engine, self.models, sizes.stars, seed).items()
+                for name, one in experiments.limits(self.engine, self.models, seed).items()
             },
             "open_cluster": _spreads(members, seed),
             "globular": _spreads(globulars[0]["anticorrelated"], seed),

@@ -148,7 +148,7 @@ PERFECT = Effects(
 )  # fmt: skip
 
 
-def limits(engine: Engine, models: ModelSpectra, n_stars: int, seed: int) -> dict[str, Answers]:
+def limits(engine: Engine, models: ModelSpectra, seed: int, n_stars: int = 150) -> dict[str, Answers]:
     """The same stars like the paper's at S/N 100, without model error, and without noise or any other disturbance."""
     rng = np.random.default_rng((seed, 13))
     rows_S = rng.permutation(np.flatnonzero(like_the_paper(models.label_NL)))[:n_stars]

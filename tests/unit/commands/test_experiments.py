@@ -63,12 +63,12 @@ def test_every_bin_sees_the_same_stars_at_its_own_snr(engine, models):
 
 @pytest.mark.slow
 def test_undisturbed_spectra_are_the_models_themselves(engine, models):
-    found = experiments.limits(engine, models, 4, seed=3)
+    found = experiments.limits(engine, models, n_stars=4, seed=3)
     for one in found.values():
         np.testing.assert_array_equal(one.star_N, found["undisturbed"].star_N)
     assert found["undisturbed"].snr_N == pytest.approx([2000] * 4, rel=0.1)
     assert found["no model error"].snr_N == pytest.approx([100] * 4, rel=0.1)
-    again = experiments.limits(engine, models, 4, seed=4)["undisturbed"]
+    again = experiments.limits(engine, models, n_stars=4, seed=4)["undisturbed"]
     shared = np.intersect1d(found["undisturbed"].star_N, again.star_N, return_indices=True)[1:]
     spread = np.std(again.value_NL, axis=0)
     close = np.abs(found["undisturbed"].value_NL[shared[0]] - again.value_NL[shared[1]]) < 0.3 * spread
