@@ -27,7 +27,7 @@ from live_spec.view.theme import THEMES
 from live_spec.view.ui import Ui
 from live_spec.view.verdict import saving
 from live_specd.demo_feed import SIMULATED
-from live_specd.monitor import Ear, Size, is_terminal, narrate, show, speaks_unicode, watch
+from live_specd.monitor import Ear, Size, as_svg, is_terminal, narrate, show, speaks_unicode, watch
 
 START_S = 60.0
 """Longest time a daemon needs to load its network on a slow machine."""
@@ -51,6 +51,7 @@ STOP_S = 10.0
 @click.option("--bundle", default="default", show_default=True, help="Which model bundle reads the spectra.")
 @click.option("--ascii", "ascii_only", is_flag=True, help="Plain ASCII signs.")
 @click.option("--theme", type=click.Choice(list(THEMES)), default="default", show_default=True)
+@click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), help="Also write the last screen as SVG.")
 def demo(
     once: bool,
     size: tuple[int, int] | None,
@@ -60,6 +61,7 @@ def demo(
     bundle: str,
     ascii_only: bool,
     theme: str,
+    svg: Path | None,
 ) -> None:
     """Real stars and a simulated field, live on this machine."""
     columns, rows = shutil.get_terminal_size()
@@ -87,6 +89,8 @@ def demo(
         last = ear.link.snapshot
         assert last is not None
         show(ear.draw(ui, width, height), width)
+        if svg:
+            svg.write_text(as_svg(ear.draw(ui, width, height), width), "utf-8")
     click.echo("\n".join([*ending(last), *against_truth(last, simulate_field(seed, n_fibres, PLAN))]))
     if once:
         click.echo("This was a field of few fibres and exposures; 'live-spec demo' plays real stars and 300 fibres.")
