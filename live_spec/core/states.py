@@ -70,7 +70,7 @@ def judge(
         elif p_F[row] >= confidence:
             state = TargetState.AT_GOAL
         elif floored_F[row]:
-            why = "more time does not help: the model's own uncertainty is above the goal"
+            why = "the network's floor is above the goal: more time does not help"
         elif rate.lost_F[row]:
             why = "lost its light: " + (notes_F[row] or "flux far below its earlier exposures")
         elif not hopeful_F[row] or not np.isfinite(left_F[row]):

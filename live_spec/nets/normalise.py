@@ -49,4 +49,3 @@ class LabelNormaliser:
 
     def restore(self, standard_NL: Floats) -> NDArray[np.float64]:
         return np.asarray(standard_NL * self.std_L + self.mean_L)
-

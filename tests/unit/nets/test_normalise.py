@@ -23,4 +23,3 @@ def test_missing_labels_do_not_count_and_stay_missing():
 def test_a_label_that_cannot_be_standardised_is_refused(column, message):
     with pytest.raises(ValueError, match=message):
         LabelNormaliser.fit(np.stack([[1.0, 2.0, 3.0], column], 1))
-
