@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 
 PERSISTENCE = 0.95
 """Correlation of ln(common mode) from one exposure to the next (500 s): clouds last tens of minutes."""
-INNOVATION = 0.20
+INNOVATION = 0.24
 """Prior standard deviation of the step from one exposure to the next."""
 INNOVATION_WEIGHT = 3.0
 """Number of steps the prior is worth."""
