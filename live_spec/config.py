@@ -24,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from live_spec.alarms import AlarmKind
 from live_spec.labels import LABELS, unit
 from live_spec.selection import selector
 
@@ -211,6 +212,17 @@ class Display(Model):
     """Time between two paints when nothing changes."""
 
 
+class Notify(Model):
+    """Who is told of alarms besides those who look at a screen."""
+
+    command: tuple[str, ...] = ()
+    """Program and arguments, run once per event with the event as JSON on its standard input; empty: none."""
+    on: tuple[Literal["advice", "info", "warning", "serious", "critical"], ...] = ("serious", "critical")
+    """Levels of alarms for which it runs; ``advice``: also when the advice changes."""
+    muted: tuple[AlarmKind, ...] = ()
+    """Kinds of alarms that stay listed but count nowhere, ring no bell and run no program."""
+
+
 class Config(Model):
     """A complete configuration."""
 
@@ -223,11 +235,12 @@ class Config(Model):
     limits: Limits = Limits()
     io: Io = Io()
     display: Display = Display()
+    notify: Notify = Notify()
 
     @property
     def sha(self) -> str:
         """Short sha256 of what can change an advice: not endpoints, threads or looks; the bundle has its own id."""
-        silent: Any = {"io": True, "display": True, "model": {"path", "threads", "device"}}
+        silent: Any = {"io": True, "display": True, "notify": True, "model": {"path", "threads", "device"}}
         parts = self.model_dump(mode="json", exclude=silent)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from live_spec.events import Advice, RaiseAlarm
+from live_spec.events import Advice
 
 SCHEMA = "live-spec.snapshot/1"
 HISTORY_LENGTH = 40
@@ -84,6 +84,28 @@ class PastAdvice:
 
 
 @dataclass(frozen=True, slots=True)
+class Alarm:
+    """One kind of alarm that stands until what raised it is over and somebody has acknowledged it."""
+
+    kind: str
+    level: str
+    """Highest level since it was last acknowledged."""
+    text: str
+    visit: str | None = None
+    observed_at: str | None = None
+    """Data time of its newest occurrence."""
+    raised_at: str | None = None
+    """When it was first raised, UTC."""
+    times: int = 1
+    active: bool = True
+    """False when what raised it is over."""
+    acked_by: str = ""
+    acked_at: str | None = None
+    muted: bool = False
+    """Listed, but counted nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The state of the daemon at one moment."""
 
@@ -112,7 +134,8 @@ class Snapshot:
     elements: tuple[ElementRow, ...]
     conditions: Conditions
     fibres: tuple[FibreRow, ...]
-    alarms: tuple[RaiseAlarm, ...]
+    alarms: tuple[Alarm, ...]
+    """Worst first; at most one of a kind."""
     log: tuple[str, ...]
     """Newest last, plain sentences."""
     stale_warn_s: float = 60.0
@@ -126,4 +149,6 @@ class Snapshot:
     """Message to verdict of the last exposure, seconds; filled by the daemon."""
     history: tuple[PastAdvice, ...] = ()
     """Every advice of the visit, oldest first; the last :data:`HISTORY_LENGTH`."""
+    control: str | None = None
+    """Where the daemon takes overrides and acknowledgements, for its own machine; ``None`` when it takes none."""
     schema: str = SCHEMA

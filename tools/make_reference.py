@@ -13,12 +13,12 @@ from pathlib import Path
 
 import click
 
+from live_spec.alarms import ALARMS, LEVELS
 from live_spec.commands.config_keys import PydanticUndefined, keys, show_value
 from live_spec.commands.main import COMMANDS, cli
 from live_spec.events import OVERRIDE_ACTIONS, OVERRIDE_REASONS, Advice, RaiseAlarm, TargetState, Verdict
 from live_spec.labels import LABELS, symbol, unit
-from live_spec.snapshot import FibreRow, PastAdvice, Snapshot
-from live_spec.view.alarms import ALARMS, LEVELS
+from live_spec.snapshot import Alarm, FibreRow, PastAdvice, Snapshot
 from live_spec.view.glyphs import ASCII, UNICODE
 from live_spec.view.ui import KEYS
 
@@ -93,7 +93,7 @@ def screens() -> str:
         "| kind | means | what to do |",
         "|---|---|---|",
     ]
-    lines += [f"| `{kind}` | {meaning} | {do} |" for kind, (meaning, do) in ALARMS.items()]
+    lines += [f"| `{kind}` | {meaning} | {do} |" for kind, (meaning, do, _) in ALARMS.items()]
     lines += ["", "## Overrides", "", f"Actions: {', '.join(f'`{a}`' for a in OVERRIDE_ACTIONS)}. Reasons: "
               f"{', '.join(f'`{r}`' for r in OVERRIDE_REASONS)}.", ""]  # fmt: skip
     return "\n".join(lines)
@@ -106,7 +106,7 @@ def documents() -> str:
         "",
     ]
     titles = {Advice: "live-spec.advice/1", RaiseAlarm: "live-spec.alarm/1", Snapshot: "live-spec.snapshot/1",
-              FibreRow: "A row of `fibres`", PastAdvice: "A row of `history`"}  # fmt: skip
+              FibreRow: "A row of `fibres`", PastAdvice: "A row of `history`", Alarm: "A row of `alarms`"}  # fmt: skip
     for kind, title in titles.items():
         assert is_dataclass(kind)
         lines += [f"## {title}", "", "| field | type |", "|---|---|"]

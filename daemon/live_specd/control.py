@@ -1,4 +1,5 @@
-"""Overrides: a person's decision goes into the journal, and from there through the same loop as everything else.
+"""Overrides and acknowledgements: what a person decides goes into the journal, and from there through the same loop as
+everything else.
 
 The line is a socket in the journal's folder, which only its owner may enter: whoever can write the journal may decide.
 """
@@ -18,10 +19,13 @@ from typing import Any
 import click
 import zmq
 
+from live_spec.alarms import ALARMS
 from live_spec.commands.config_keys import found_config
 from live_spec.config import load
+from live_spec.core.alarms import Change
 from live_spec.events import OVERRIDE_ACTIONS, OVERRIDE_REASONS, OverrideRecorded
 from live_specd import sockets
+from live_specd.alarms import change_record
 from live_specd.journal import Journal, Kind, Record
 
 log = logging.getLogger("live_specd")
@@ -34,6 +38,18 @@ SCHEMA = "live-spec.override/1"
 def endpoint(folder: Path) -> str:
     """Where the daemon that writes the journal in ``folder`` takes overrides."""
     return f"ipc://{folder.absolute()}/control"
+
+
+def acknowledged(values: object) -> list[Change] | str:
+    """The acknowledgements that a request asks for, or what is wrong with it."""
+    if not isinstance(values, dict) or values.keys() != {"acknowledge", "author"}:
+        return "expected acknowledge and author"
+    kinds, author = values["acknowledge"], values["author"]
+    if not isinstance(author, str) or not author.strip() or not author.isprintable() or len(author) > LONGEST_NOTE:
+        return f"an acknowledgement needs a printable name of at most {LONGEST_NOTE} characters"
+    if not isinstance(kinds, list) or not kinds or not set(map(str, kinds)) <= ALARMS.keys():
+        return f"expected kinds of alarms: {', '.join(ALARMS)}"
+    return [Change("acknowledged", kind, author=author) for kind in dict.fromkeys(kinds)]
 
 
 def override_of(record: Record) -> OverrideRecorded | None:
@@ -70,21 +86,23 @@ def wrong(values: object) -> str:
 
 
 class Control(threading.Thread):
-    """Takes overrides while a daemon runs; without its socket the daemon runs on and says so."""
+    """Takes overrides and acknowledgements while a daemon runs; without its socket the daemon runs on and says so."""
 
     def __init__(self, context: sockets.Context, journal: Journal) -> None:
         super().__init__(name="control", daemon=True)
         self._journal = journal
+        self.endpoint: str | None = endpoint(journal.folder)
+        """Where it listens; ``None`` when it cannot."""
         self._over = threading.Event()
         self._socket: sockets.Socket | None = context.socket(zmq.REP)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.MAXMSGSIZE, 1 << 16)
         try:
-            self._socket.bind(endpoint(journal.folder))
+            self._socket.bind(self.endpoint)
         except zmq.ZMQError as error:
-            log.warning("no overrides can be recorded: %s: %s", endpoint(journal.folder), error)
+            log.warning("no overrides can be recorded: %s: %s", self.endpoint, error)
             self._socket.close()
-            self._socket = None
+            self._socket = self.endpoint = None
 
     def run(self) -> None:
         if self._socket is None:
@@ -108,13 +126,19 @@ class Control(threading.Thread):
             values = json.loads(request)
         except ValueError:
             return {"schema": SCHEMA, "refused": "expected JSON"}
-        if reason := wrong(values):
-            return {"schema": SCHEMA, "refused": reason}
+        headers: list[bytes] | str
+        if isinstance(values, dict) and "acknowledge" in values:
+            changes = acknowledged(values)
+            headers = changes if isinstance(changes, str) else [change_record(change) for change in changes]
+        else:
+            headers = wrong(values) or [json.dumps({"event": "override", **values}).encode()]
+        if isinstance(headers, str):
+            return {"schema": SCHEMA, "refused": headers}
         try:
-            record = self._journal.append(Kind.EVENT, json.dumps({"event": "override", **values}).encode())
+            numbers = [self._journal.append(Kind.EVENT, header).number for header in headers]
         except OSError as error:
             return {"schema": SCHEMA, "refused": f"the journal cannot be written: {error.strerror}"}
-        return {"schema": SCHEMA, "number": record.number, **values}
+        return {"schema": SCHEMA, "number": numbers[-1], **values}
 
 
 @click.command()
@@ -153,30 +177,70 @@ def override(
     click.echo(f"visit {snapshot.visit}: the advice is {said}. You record: {words}", err=True)
     if sys.stdin.isatty():
         click.confirm("record it?", default=True, abort=True, err=True)
-    answer = ask(Path(config.io.record), decision)
-    if "refused" in answer:
-        raise click.ClickException(f"refused: {answer['refused']}")
+    answer = ask(endpoint(Path(config.io.record)), request_of(decision))
     click.echo(json.dumps(answer) if as_json else f"written to the journal as record {answer['number']}")
 
 
-def ask(folder: Path, decision: OverrideRecorded) -> dict[str, Any]:
-    """Send an override to the daemon that writes the journal in ``folder``.
+@click.command()
+@click.argument("kinds", metavar="[KIND]...", nargs=-1, type=click.Choice(list(ALARMS)))
+@click.option("--all", "everything", is_flag=True, help="Every alarm that waits for somebody.")
+@click.option("--by", "author", required=True, help="Your name: observer accounts are shared.")
+@click.option("--connect", default="tcp://127.0.0.1:5750", show_default=True, help="The daemon's output endpoint.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, schema live-spec.override/1.")
+def ack(kinds: tuple[str, ...], everything: bool, author: str, connect: str, as_json: bool) -> None:
+    """Acknowledge alarms: somebody has seen them. An alarm goes when it is acknowledged and what raised it is over.
+
+    On the machine of the daemon. Name and kinds are in the log, in the journal and in the report.
+    """
+    from live_specd.monitor import ANSWER_S, Ear, NoAnswer
+
+    if bool(kinds) == everything:
+        raise click.UsageError("name the alarms, such as 'live-spec ack fibre-lost --by kp', or give --all")
+    ear = Ear.open(connect)
+    try:
+        snapshot = ear.first(ANSWER_S)
+    finally:
+        ear.close()
+    if snapshot is None:
+        raise NoAnswer(connect)
+    waiting = [alarm.kind for alarm in snapshot.alarms if not alarm.acked_by]
+    wanted = waiting if everything else list(kinds)
+    if missing := [kind for kind in wanted if kind not in waiting]:
+        raise click.ClickException(f"{', '.join(missing)} is not raised, or is acknowledged already")
+    if not wanted:
+        click.echo("no alarm waits for anybody", err=True)
+        return
+    if snapshot.control is None:
+        raise click.ClickException(f"the daemon at {connect} takes no acknowledgements")
+    answer = ask(snapshot.control, {"acknowledge": wanted, "author": author})
+    click.echo(json.dumps(answer) if as_json else f"acknowledged by {author}: {', '.join(wanted)}")
+
+
+def request_of(decision: OverrideRecorded) -> dict[str, Any]:
+    """An override as a request."""
+    return {name: value for name, value in asdict(decision).items() if name != "message"}
+
+
+def ask(where: str, request: dict[str, Any]) -> dict[str, Any]:
+    """Send a request to the daemon that listens at ``where``; gives its answer.
 
     Raises:
-        click.ClickException: When it does not answer.
+        click.ClickException: When it does not answer, or refuses.
     """
     context: sockets.Context = zmq.Context()
     line = context.socket(zmq.REQ)
     line.setsockopt(zmq.LINGER, 0)
     try:
-        line.connect(endpoint(folder))
-        line.send(json.dumps({k: v for k, v in asdict(decision).items() if k != "message"}).encode())
+        line.connect(where)
+        line.send(json.dumps(request).encode())
         if not line.poll(ANSWER_MS):
-            raise click.ClickException(f"the daemon of {folder} takes no overrides; is it running on this machine?")
+            raise click.ClickException(f"{where} does not answer; is the daemon running on this machine?")
         answer: dict[str, Any] = json.loads(line.recv())
+        if "refused" in answer:
+            raise click.ClickException(f"refused: {answer['refused']}")
         return answer
     except zmq.ZMQError as error:
-        raise click.ClickException(f"{endpoint(folder)}: {error}") from None
+        raise click.ClickException(f"{where}: {error}") from None
     finally:
         line.close()
         context.term()

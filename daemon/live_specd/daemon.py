@@ -73,9 +73,10 @@ def run(
         model = inference.start()
         log.info("%s", _describe(model))
         decisions = Decisions(folder / "decisions.sqlite")
+        control = Control(context, journal)
         service = Service(
             config, model, source=source, journal=journal, decisions=decisions, inference=inference, output=output,
-            wall_ns=clock,
+            wall_ns=clock, control=control.endpoint,
         )  # fmt: skip
         inboxes = inboxes_of(service.recall(read_journal(folder)))
         log.info("input %s, output %s, log %s", config.io.input, config.io.output, folder)
@@ -87,7 +88,6 @@ def run(
         peer = f"live-specd {config.io.record}"
         ingest = Ingest(context, config.io.input, journal, inboxes, peer=peer, handled=service.handled)
         ingest.start()
-        control = Control(context, journal)
         control.start()
         log.info("ready, waiting for %s", "exposures" if service.in_visit else "design")
         ready()

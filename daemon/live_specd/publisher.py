@@ -7,19 +7,17 @@ tells that it is the same one.
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from live_spec.core.messages import alarm_json, snapshot_json
 from live_spec.events import RaiseAlarm
-from live_spec.snapshot import Snapshot
+from live_spec.snapshot import Alarm, Snapshot
 from live_specd import sockets
 
 BEAT_S = 1.0
 LEAST_S = 0.1
-OWN_ALARMS = 20
 
 
 class Publisher:
@@ -28,12 +26,14 @@ class Publisher:
     Args:
         socket: A bound PUB.
         snapshot: Makes the present snapshot.
+        alarms: The alarms that stand.
     """
 
-    def __init__(self, socket: sockets.Socket, snapshot: Callable[[], Snapshot]) -> None:
-        self._socket, self._snapshot = socket, snapshot
+    def __init__(
+        self, socket: sockets.Socket, snapshot: Callable[[], Snapshot], alarms: Callable[[], tuple[Alarm, ...]]
+    ) -> None:
+        self._socket, self._snapshot, self._alarms = socket, snapshot, alarms
         self._last: tuple[str, bytes] | None = None
-        self._own: deque[RaiseAlarm] = deque(maxlen=OWN_ALARMS)
         self._cached: Snapshot | None = None
         self._seq = 0
         self._due_s = self._sent_s = 0.0
@@ -48,10 +48,8 @@ class Publisher:
             self._socket.send_multipart((b"advice", body))
         self.changed()
 
-    def alarm(self, alarm: RaiseAlarm, *, own: bool = False) -> None:
-        """Publish an alarm; the daemon's own alarms are added to the snapshot, the advisor's are in it already."""
-        if own:
-            self._own.append(alarm)
+    def alarm(self, alarm: RaiseAlarm) -> None:
+        """Publish an alarm as it is raised; what stands of it is in every snapshot."""
         self._socket.send_multipart((b"alarm", alarm_json(alarm)))
         self.changed()
 
@@ -73,7 +71,7 @@ class Publisher:
             made_at=utc(time.time_ns()),
             received_at=None if self.received_ns is None else utc(self.received_ns),
             latency_s=self.latency_s,
-            alarms=(*self._cached.alarms, *self._own),
+            alarms=self._alarms(),
         )
         self._socket.send_multipart((b"snapshot", snapshot_json(snapshot)))
         if self._last is not None and unchanged:

@@ -24,7 +24,7 @@ from live_spec.wire.exposures import Assembler, WholeExposure
 from live_spec.wire.frames import Message
 from live_spec.wire.messages import Design, Exposure, header_from_bytes
 from live_specd.archive_visits import ArchivedVisit, announce, expose, read_visits
-from live_specd.control import ask, override_of
+from live_specd.control import ask, endpoint, override_of, request_of
 from live_specd.daemon import Refused
 from live_specd.decisions import Decisions
 from live_specd.journal import Damage, Kind, read_journal, segments
@@ -159,7 +159,7 @@ def _play_journal(rehearsal: Rehearsal, folder: Path, out: Path, played: Played,
         if record.kind is Kind.EVENT and (decision := override_of(record)) is not None:
             _forward(feed, assembler.close())
             rehearsal.finish()
-            ask(out, decision)
+            ask(endpoint(out), request_of(decision))
         if record.kind is not Kind.MESSAGE:
             continue
         message = Message(header_from_bytes(record.header), record.body)

@@ -14,6 +14,7 @@ import logging
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from live_spec.config import Config
 from live_spec.core.advisor import Advisor
@@ -28,8 +29,10 @@ from live_spec.events import (
     PredictLabels,
     RaiseAlarm,
 )
+from live_spec.snapshot import Snapshot
 from live_spec.wire.predictions import answer_from_bytes, answer_to_bytes, request_key
 from live_specd import sockets
+from live_specd.alarms import AlarmDesk
 from live_specd.decisions import Decisions
 from live_specd.inference import Inference, ModelInfo
 from live_specd.ingest import Ingest
@@ -42,6 +45,8 @@ WAIT_S = 0.1
 DRAIN_S = 20.0
 """How long a stopping daemon waits for an answer it has asked for."""
 TOLD_PER_S = 5
+SLOW_S = 30.0
+"""From an exposure's last message to its advice: a tenth of the shortest time to the next one."""
 
 log = logging.getLogger("live_specd")
 
@@ -54,6 +59,7 @@ class Service:
         model: What the worker said of its bundle.
         source: ``LIVE``, ``REPLAY`` or ``DEMO``; silence is only an alarm when ``LIVE``.
         wall_ns: The journal's clock.
+        control: Where overrides and acknowledgements are taken; told with every snapshot.
 
     Raises:
         ValueError: When the policy needs a label that the bundle does not give.
@@ -70,14 +76,17 @@ class Service:
         inference: Inference,
         output: sockets.Socket,
         wall_ns: Callable[[], int],
+        control: str | None = None,
     ) -> None:
         self._advisor = Advisor(config, unusable=model.unusable)
         self._source, self._wall_ns = source, wall_ns
         self._journal, self._decisions, self._inference = journal, decisions, inference
-        self._publisher = Publisher(
-            output,
-            lambda: self._advisor.snapshot(source=source, bundle_note=model.note, passes=model.passes),
-        )
+        self._publisher = Publisher(output, self._picture, lambda: self._alarms.standing())
+        self._alarms = AlarmDesk(
+            journal, config.notify, publish=self._publisher.alarm, remark=self._advisor.remark,
+            changed=self._publisher.changed, live=source == "LIVE",
+        )  # fmt: skip
+        self._model, self._control = model, control
         self._reader = journal.reader()
         self._translator = Translator()
         self._events: deque[Event] = deque()
@@ -109,6 +118,8 @@ class Service:
                 self._answers[key] = answer
             elif isinstance(record, Record) and record.kind is Kind.ADVICE:
                 self._journalled.add(record.header.decode())
+            elif isinstance(record, Record):
+                self._alarms.recall(record)
             yield record
 
     def recover(self, stop: threading.Event) -> None:
@@ -144,6 +155,7 @@ class Service:
         finally:
             self._reader.close()
             self._translator.close()
+            self._alarms.close()
         return 0
 
     def _turn(self) -> None:
@@ -165,7 +177,7 @@ class Service:
         if isinstance(item, Damage):
             text = f"{item.length} bytes of {item.path.name} at {item.offset} are damaged: a record is lost"
             self._events.append(InputLost(None, text))
-        elif item.kind in (Kind.MESSAGE, Kind.EVENT):
+        elif item.kind in (Kind.MESSAGE, Kind.EVENT) and not self._alarms.take(item):
             self._record = item
             self._publisher.received_ns = item.at_ns if item.kind is Kind.MESSAGE else self._publisher.received_ns
             self._events.extend(self._translator.translate(item))
@@ -180,6 +192,7 @@ class Service:
             actions = self._advisor.handle(lost, now_s=now_s)
         for action in actions:
             self._perform(action)
+        self._alarms.handled(event, (*actions, *self._slow(event)), again=self._recovering_record)
         self._publisher.changed()
 
     def _perform(self, action: Action) -> None:
@@ -189,8 +202,15 @@ class Service:
             case Advice():
                 self._advise(action)
             case RaiseAlarm():
-                if not self._recovering_record:
-                    self._publisher.alarm(action)
+                pass  # the alarm desk takes them together with what they end
+
+    def _slow(self, event: Event) -> Iterator[RaiseAlarm]:
+        """An alarm when the answer to an exposure took too long; in a recovery it says nothing of the machine."""
+        if isinstance(event, LabelsPredicted) and self._record is not None and not self._recovering_record:
+            took_s = (self._wall_ns() - self._record.at_ns) / 1e9
+            if took_s > SLOW_S:
+                text = f"the advice on exposure {event.exposure} took {took_s:.0f} s, the limit is {SLOW_S:.0f} s"
+                yield RaiseAlarm("slow", "warning", text, event.visit)
 
     def _ask(self, question: PredictLabels) -> None:
         """Put a question to the network, unless the answer is in the journal."""
@@ -220,6 +240,8 @@ class Service:
             self._publisher.latency_s = (self._wall_ns() - self._record.at_ns) / 1e9
             log.info("advice %s: %s, %s (%.2f s)", advice.id, advice.verdict, advice.cause, self._publisher.latency_s)
         self._publisher.advice(advice.id, stored, again=known is not None)
+        if known is None:
+            self._alarms.advised(advice, stored)
 
     def _settle(self) -> None:
         """When everything that came of a message is done, say so to its source."""
@@ -235,6 +257,9 @@ class Service:
         if self._source == "LIVE":
             for action in self._advisor.tick(now_s=self._wall_ns() / 1e9):
                 self._perform(action)
+                if isinstance(action, RaiseAlarm):
+                    self._alarms.raised(action)
+            self._alarms.check_disk()
         self._inference.poll(0.0)
 
     def _tell(self, kind: str, reports: deque[str]) -> None:
@@ -248,7 +273,12 @@ class Service:
 
     def _alarm(self, kind: str, text: str) -> None:
         log.warning("%s: %s", kind, text)
-        self._publisher.alarm(RaiseAlarm(kind, "warning", text), own=True)
+        self._alarms.raised(RaiseAlarm(kind, "warning", text))
+
+    def _picture(self) -> Snapshot:
+        model = self._model
+        pictured = self._advisor.snapshot(source=self._source, bundle_note=model.note, passes=model.passes)
+        return replace(pictured, control=self._control)
 
     def _drain(self) -> None:
         """Finish what was begun: an answer that is on its way still becomes advice."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
@@ -149,6 +149,8 @@ def _kind(field: FieldInfo) -> str:
                 bounds.append(f"{word} {getattr(limit, kind.__name__.lower()):g}")
     if "parse_duration" in annotation + str(field.metadata):
         return 'a time with its unit, such as "60 s" or "3 min"'
+    if get_origin(field.annotation) is tuple and get_origin(item := get_args(field.annotation)[0]) is Literal:
+        return "any of " + ", ".join(json.dumps(value) for value in get_args(item))
     if "Literal" in annotation:
         return "one of " + ", ".join(json.dumps(value) for value in getattr(field.annotation, "__args__", ()))
     words = {

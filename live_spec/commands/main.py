@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "monitor": ("live_specd.monitor:monitor", "The dashboard of a running daemon."),
     "status": ("live_specd.status:status", "One look at a running daemon: lines, one line, JSON or a check."),
     "watch": ("live_specd.status:watch", "One plain sentence per event, for logs and screen readers."),
+    "ack": ("live_specd.control:ack", "Acknowledge alarms."),
     "override": ("live_specd.control:override", "Record a different decision: hold, accept or clear."),
     "report": ("live_specd.report:report", "The morning report of a night, from its journal alone."),
     "handover": ("live_specd.report:handover", "What the next observer must know, in a few lines."),

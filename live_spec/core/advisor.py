@@ -117,6 +117,11 @@ class Advisor:
         self._note(actions)
         return actions
 
+    def remark(self, text: str) -> None:
+        """Put a sentence into the log: what the daemon, not the advisor, has to say."""
+        self._log.append(text)
+        del self._log[:-LOG_LENGTH]
+
     def snapshot(self, *, source: str, bundle_note: str = "", passes: int | None = None) -> Snapshot:
         """The state as a screen shows it."""
         return picture.snapshot(

@@ -59,7 +59,7 @@ def snapshot(
         elements=_elements(config, visit, judged) if visit and judged else (),
         conditions=_conditions(visit, judged) if visit and visit.spectra.numbers else NO_CONDITIONS,
         fibres=_fibres(visit, judged) if visit else (),
-        alarms=tuple(visit.alarms) if visit else (),
+        alarms=(),  # who acknowledged what is no matter of the core's: the daemon adds them
         log=log,
         stale_warn_s=config.limits.stale_warn + patience,
         stale_stop_s=config.limits.stale_stop + patience,

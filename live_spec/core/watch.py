@@ -33,7 +33,11 @@ def exposure_alarms(visit: Visit, asked: Asked, limits: Limits) -> tuple[RaiseAl
     if len(visit.goals) and asked.n_missing / len(visit.goals) > MANY_MISSING:
         text = f"{asked.n_missing} of {len(visit.goals)} goal fibres have no spectrum in exposure {n_exposure}"
         found.append(("many-missing", "serious", text))
-    found.extend(("input-bad", "warning", doubt) for doubt in asked.doubts)
+    for doubt in asked.doubts:
+        if doubt.startswith("clock:"):
+            found.append(("clock-skew", "serious", doubt))
+        else:
+            found.append(("input-bad", "warning", doubt))
     return tuple(RaiseAlarm(kind, level, text, visit.design.visit, asked.observed_at) for kind, level, text in found)
 
 

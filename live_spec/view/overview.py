@@ -14,6 +14,7 @@ from live_spec.view.choose import choose
 from live_spec.view.format import duration
 from live_spec.view.glyphs import ASCII, UNICODE
 from live_spec.view.pen import Pen, Screen
+from live_spec.view.plain import to_acknowledge
 from live_spec.view.states import Standing, standing
 from live_spec.view.theme import THEMES
 from live_spec.view.ui import KEYS, Ui
@@ -48,7 +49,9 @@ def view(snapshot: Snapshot, ui: Ui, width: int, height: int, now: datetime, *, 
     top = _top(pen, snapshot, stand, now, overview=overview, wide=is_wide, frozen=ui.frozen)
     bottom = [*panels.alarms(pen, snapshot, 1), _last_row(pen, ui)]
     if is_wide:
-        bottom = [pen.rule("alarms and log"), *panels.alarms(pen, snapshot, 4), _last_row(pen, ui)]
+        waiting = len(to_acknowledge(snapshot))
+        rule = pen.rule("alarms and log", f"{waiting} to acknowledge" if waiting else "")
+        bottom = [rule, *panels.alarms(pen, snapshot, 4), _last_row(pen, ui)]
     if not overview:
         return _page(pen, snapshot, stand, ui, top, bottom, height, wide=is_wide)
     middle = _wide_middle(pen, snapshot, stand) if is_wide else _middle(pen, snapshot, height - len(top) - len(bottom))

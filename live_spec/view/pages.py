@@ -12,10 +12,9 @@ from live_spec.labels import symbol
 from live_spec.snapshot import FibreRow, Snapshot
 from live_spec.view import format as fmt
 from live_spec.view import panels
-from live_spec.view.alarms import ALARMS
 from live_spec.view.choose import worst
 from live_spec.view.pen import Pen
-from live_spec.view.plain import ranked_alarms
+from live_spec.view.plain import to_acknowledge
 from live_spec.view.states import Standing
 from live_spec.view.verdict import probability
 
@@ -81,14 +80,13 @@ def history(pen: Pen, snapshot: Snapshot, stand: Standing, rows: int) -> list[Te
 
 
 def log(pen: Pen, snapshot: Snapshot, stand: Standing, rows: int) -> list[Text]:
-    """All alarms, worst first, then the log, newest first."""
-    ranked = ranked_alarms(snapshot)
-    n_alarms = min(len(ranked), max(1, rows // 2 - 2))
-    lines = [pen.rule("alarms", f"{len(ranked)}")]
-    lines += panels.alarms(pen, snapshot, n_alarms) if ranked else [pen.row(" no alarms")]
-    if ranked and (advised := ALARMS.get(ranked[0].kind)):
-        lines += pen.paragraph("   do", advised[1], indent=10, most=2)
-    lines.append(pen.rule("log, newest first", f"{len(snapshot.log)} lines"))
+    """All alarms with what to do, then the log, newest first."""
+    waiting = len(to_acknowledge(snapshot))
+    lines = [pen.rule(f"alarms {len(snapshot.alarms)}", f"{waiting} to acknowledge" if waiting else "")]
+    n_alarms = len(snapshot.alarms)
+    room = 2 * n_alarms if 2 * n_alarms < rows - 4 else min(n_alarms, max(1, rows - 4))
+    lines += panels.alarms(pen, snapshot, room, what_to_do=True) if n_alarms else [pen.row(" no alarms")]
+    lines.append(pen.rule("log, newest first", fmt.plural(len(snapshot.log), "line")))
     return lines + panels.log(pen, snapshot.log, rows - len(lines))
 
 

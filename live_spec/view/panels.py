@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from rich.cells import cell_len
 from rich.text import Text
 
+from live_spec.alarms import ALARMS, severity
 from live_spec.events import TargetState
 from live_spec.labels import symbol
-from live_spec.snapshot import ElementRow, FibreRow, Snapshot
+from live_spec.snapshot import Alarm, ElementRow, FibreRow, Snapshot
 from live_spec.view import format as fmt
 from live_spec.view.pen import Cell, Pen
-from live_spec.view.plain import ranked_alarms
 from live_spec.view.states import Phase, Standing
 from live_spec.view.verdict import probability, words
 
@@ -274,25 +275,41 @@ def fibre_detail(pen: Pen, row: FibreRow, labels: Sequence[str]) -> list[Text]:
     return lines + (pen.listing("      values", values, indent=14) if values else [])
 
 
-def alarms(pen: Pen, snapshot: Snapshot, rows: int) -> list[Text]:
-    """The worst alarms, newest first within a level, then the newest lines of the log."""
-    ranked = ranked_alarms(snapshot)
+def alarms(pen: Pen, snapshot: Snapshot, rows: int, *, what_to_do: bool = False) -> list[Text]:
+    """The alarms that stand, those that wait for somebody first, then the newest lines of the log."""
     lines: list[Text] = []
-    for n, alarm in enumerate(ranked[:rows]):
-        grave = alarm.level in ("critical", "serious")
-        style = pen.theme.serious if grave else pen.theme.warning if alarm.level == "warning" else ""
-        level = alarm.level.upper() if grave else alarm.level
-        left = len(ranked) - rows if n == rows - 1 else 0
-        more = f"   {left} more" if left > 0 else ""
-        head = f" {pen.glyphs.alarm if alarm.level != 'info' else ' '} {level}"
-        time = fmt.clock(alarm.observed_at, seconds=False)
-        room = pen.width - len(head) - len(time) - len(more) - 4
-        lines.append(pen.row((head, style), f" {time}  {pen.sentence(alarm.text, room)}{more}"))
-    if not ranked:
+    each = 2 if what_to_do and 2 * len(snapshot.alarms) <= rows else 1
+    for n, alarm in enumerate(snapshot.alarms[:rows]):
+        left = len(snapshot.alarms) - rows if n == rows - 1 else 0
+        lines.append(_alarm(pen, alarm, f"{left} more" if left > 0 else "", alone=rows == 1))
+        if each == 2:
+            do = ALARMS[alarm.kind].do if alarm.kind in ALARMS else ""
+            lines.append(pen.row((f"     do  {pen.sentence(do, pen.width - 10)}", pen.theme.quiet)))
+    if not snapshot.alarms:
         newest = pen.sentence(snapshot.log[-1], pen.width - 15) if snapshot.log else ""
         lines.append(pen.row(" no alarms   ", (newest, pen.theme.quiet)))
-    lines += log(pen, snapshot.log[: len(snapshot.log) - (not ranked)], rows - len(lines))
-    return lines + [pen.row()] * (rows - len(lines))
+    lines += log(pen, snapshot.log[: len(snapshot.log) - (not snapshot.alarms)], rows - len(lines))
+    return (lines + [pen.row()] * (rows - len(lines)))[:rows]
+
+
+def _alarm(pen: Pen, alarm: Alarm, more: str, *, alone: bool) -> Text:
+    """One alarm: level, time, words, and what is still to be done about it (where it does not stand alone)."""
+    grave = severity(alarm.level) >= severity("serious")
+    quiet = alarm.muted or bool(alarm.acked_by)
+    style = pen.theme.serious if grave else pen.theme.warning if alarm.level == "warning" else ""
+    level = alarm.level.upper() if grave else alarm.level
+    sign = pen.glyphs.alarm if alarm.level != "info" and not quiet else " "
+    state = "muted" if alarm.muted else "to ack" if alarm.active else "over, to ack"
+    if alarm.acked_by and not alarm.muted:
+        state = f"ack {alarm.acked_by} {fmt.clock(alarm.acked_at, seconds=False)}"
+    times = f"{alarm.times} times" if alarm.times > 1 else ""
+    right = "   ".join(part for part in (times, more, state) if part)
+    if alone and not quiet:
+        right = more or "to ack"
+    head, time = f" {sign} {level:<8}", fmt.clock(alarm.raised_at or alarm.observed_at, seconds=False)
+    room = pen.width - len(head) - len(time) - cell_len(pen.spell(right)) - 5
+    words = f" {time}  {fmt.fit(pen.sentence(alarm.text, room), room)}  {right}"
+    return pen.row((head, pen.theme.quiet if quiet else style), (words, pen.theme.quiet if quiet else ""))
 
 
 def log(pen: Pen, entries: Sequence[str], rows: int) -> list[Text]:

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from live_spec.alarms import severity
 from live_spec.core.messages import advice_json
-from live_spec.events import RaiseAlarm, TargetState, Verdict
-from live_spec.snapshot import Snapshot
+from live_spec.events import TargetState, Verdict
+from live_spec.snapshot import Alarm, Snapshot
 from live_spec.view.format import clean, duration, percent, plural
 from live_spec.view.states import Phase, Standing
 from live_spec.view.verdict import words
 
 SCHEMA = "live-spec.status/1"
-SEVERITY = ("critical", "serious", "warning", "info")
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
 """Exit codes of a monitoring plugin."""
 STALE_EXIT = 5
 
 
-def ranked_alarms(snapshot: Snapshot) -> list[RaiseAlarm]:
-    """The worst alarms first, newest first within a level; the same words again replace the earlier ones."""
-    newest_first = [*{(alarm.kind, alarm.text): alarm for alarm in snapshot.alarms}.values()][::-1]
-    # An unknown level ranks as the highest.
-    return sorted(newest_first, key=lambda alarm: SEVERITY.index(alarm.level) if alarm.level in SEVERITY else 0)
+def heeded(snapshot: Snapshot) -> list[Alarm]:
+    """The alarms that count: all but the muted ones, worst first."""
+    return [alarm for alarm in snapshot.alarms if not alarm.muted]
+
+
+def to_acknowledge(snapshot: Snapshot) -> list[Alarm]:
+    """The alarms that nobody has seen yet, worst first."""
+    return [alarm for alarm in heeded(snapshot) if not alarm.acked_by]
 
 
 def mark(snapshot: Snapshot, stand: Standing) -> str:
@@ -43,8 +47,10 @@ def lines(snapshot: Snapshot, stand: Standing) -> list[str]:
     told = [f"{mark(snapshot, stand)}  {where or 'no field'}  {_progress(snapshot)}  {_age(snapshot, stand)}"]
     told.append(f"{said.verdict}   {said.head}")
     told += [f"  {name:<7}{text}" for name, text in said.lines]
-    if alarms := ranked_alarms(snapshot):
-        told += [f"{plural(len(alarms), 'alarm')}, worst: {alarms[0].level.upper()} {alarms[0].kind}: {alarms[0].text}"]
+    if alarms := heeded(snapshot):
+        waiting = len(to_acknowledge(snapshot))
+        count = f"{plural(waiting, 'alarm')} to acknowledge" if waiting else f"{plural(len(alarms), 'alarm')}, all seen"
+        told.append(f"{count}, first: {alarms[0].level.upper()} {alarms[0].kind}: {alarms[0].text}")
     return [clean(line) for line in told]
 
 
@@ -63,15 +69,16 @@ def one_line(snapshot: Snapshot, stand: Standing, *, ascii_only: bool = True) ->
         parts.append(percent(advice.have) + (f"{arrow}{percent(chosen.share)}" if chosen else ""))
     parts.append(f"exp {snapshot.exposure}/{snapshot.plan}" if snapshot.plan else "")
     parts.append(duration(stand.age_s) if snapshot.exposure else "no data")
-    alarms = [alarm for alarm in ranked_alarms(snapshot) if alarm.level != "info"]
+    alarms = [alarm for alarm in to_acknowledge(snapshot) if alarm.level != "info"]
     parts.append(f"!{len(alarms)}" if alarms else "")
     return clean("  ".join(part for part in parts if part))
 
 
 def check(snapshot: Snapshot, stand: Standing) -> tuple[int, str]:
     """Code and line of a monitoring plugin: the worst thing there is, then the numbers with their limits."""
-    advice, alarms = snapshot.advice, ranked_alarms(snapshot)
-    worst = alarms[0] if alarms else None
+    advice = snapshot.advice
+    # Acknowledged is not over: a monitoring system keeps its own account of who has seen what.
+    worst = max(heeded(snapshot), key=lambda alarm: severity(alarm.level), default=None)
     if stand.withdrawn:
         code, why = CRITICAL, stand.why
     elif worst and worst.level not in ("warning", "info"):
@@ -119,10 +126,7 @@ def document(snapshot: Snapshot, stand: Standing, now: datetime) -> dict[str, An
         "n_missing": snapshot.conditions.n_missing,
         "advice": None if stand.withdrawn else advice,
         "withdrawn": advice if stand.withdrawn else None,
-        "alarms": [
-            {"kind": a.kind, "level": a.level, "text": a.text, "observed_at": a.observed_at}
-            for a in ranked_alarms(snapshot)
-        ],
+        "alarms": [asdict(alarm) for alarm in snapshot.alarms],
     }
 
 

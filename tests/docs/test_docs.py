@@ -10,10 +10,10 @@ from types import ModuleType
 import click
 import pytest
 
+from live_spec.alarms import ALARMS, LEVELS
 from live_spec.commands.config_keys import keys
 from live_spec.commands.main import COMMANDS, cli
 from live_spec.events import TargetState, Verdict
-from live_spec.view.alarms import ALARMS, LEVELS
 from live_spec.view.glyphs import ASCII, UNICODE
 from live_spec.view.ui import KEYS
 
@@ -66,7 +66,7 @@ def test_21_alarms_are_few_and_each_has_something_to_do() -> None:
     assert raised_kinds() == set(ALARMS)
     assert len(ALARMS) <= 12
     assert len(LEVELS) == 4
-    for kind, (meaning, do) in ALARMS.items():
+    for kind, (meaning, do, _) in ALARMS.items():
         assert f"| `{kind}`: {meaning} | {do} |" in text("observer.md")
 
 

@@ -73,6 +73,8 @@ class Daemon:
     bundle: Path
     input: str
     stale: str = "10 min"
+    extra: str = ""
+    """More of the configuration."""
     output: str = field(default_factory=lambda: f"tcp://127.0.0.1:{free_port()}")
     process: subprocess.Popen[bytes] | None = None
 
@@ -82,6 +84,7 @@ class Daemon:
         record = self.folder / "record"
         config.write_text(
             CONFIG.format(bundle=self.bundle, input=self.input, output=self.output, record=record, stale=self.stale)
+            + self.extra
         )
         n_ready = self.log.count("ready, waiting")
         with (self.folder / "log").open("ab") as log:

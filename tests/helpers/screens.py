@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from functools import cache
 from math import sqrt
 
-from live_spec.events import Advice, Choice, Contribution, Finish, RaiseAlarm, TargetState, Verdict
-from live_spec.snapshot import Conditions, ElementRow, FibreRow, PastAdvice, Snapshot
+from live_spec.events import Advice, Choice, Contribution, Finish, TargetState, Verdict
+from live_spec.snapshot import Alarm, Conditions, ElementRow, FibreRow, PastAdvice, Snapshot
 
 VISIT = "102631-61366"
 NOW = datetime(2026, 11, 22, 10, 12, 18, tzinfo=UTC)
@@ -198,11 +198,10 @@ def field(n: int = 300, *, advice: Advice = ADVICE, source: str = "LIVE", mode: 
         conditions=Conditions(312.4, 0.74, (420.0, 431.0, 405.0, 312.4), 9),
         fibres=rows,
         alarms=(
-            RaiseAlarm("throughput-low", "warning",
-                       "(S/N)^2 of exposure 4 is 74% of the earlier ones: forecast widened", VISIT,
-                       "2026-11-22T10:06:40Z"),
-            RaiseAlarm("fibre-lost", "serious", "fibre 187 lost 81% of its flux before exposure 4", VISIT,
-                       "2026-11-22T10:09:02Z"),
+            Alarm("fibre-lost", "serious", "fibre 187 lost 81% of its flux before exposure 4", VISIT,
+                  "2026-11-22T10:09:02Z", "2026-11-22T10:09:08.241Z"),
+            Alarm("throughput-low", "warning", "(S/N)^2 of exposure 4 is 74% of the earlier ones: forecast widened",
+                  VISIT, "2026-11-22T10:06:40Z", "2026-11-22T10:06:46.100Z"),
         ),
         log=(
             f"design 48213 loaded: {n} fibres, 262 priority targets",
@@ -254,6 +253,32 @@ def star() -> Snapshot:
     return replace(full, fibres=(row,), states=states, n_targets=1, n_counting=0, alarms=(), elements=full.elements[:4])
 
 
+def alarmed() -> Snapshot:
+    """Alarms in every standing: to be acknowledged, over but not seen, seen, and muted."""
+    full = field()
+    lost, low = full.alarms
+    over = Alarm(
+        "input-stale",
+        "serious",
+        "no spectra since exposure 3, limit is 780 s",
+        VISIT,
+        None,
+        "2026-11-22T10:01:15Z",
+        active=False,
+    )
+    slow = Alarm(
+        "slow",
+        "info",
+        "the advice on exposure 2 took 41 s, the limit is 30 s",
+        VISIT,
+        None,
+        "2026-11-22T09:44:00Z",
+        muted=True,
+    )
+    seen = replace(low, times=3, acked_by="kp", acked_at="2026-11-22T10:08:00Z")
+    return replace(full, alarms=(replace(lost, level="critical"), over, seen, slow))  # fmt: skip
+
+
 NOTE = "trained on simulated spectra"
 
 STATES: dict[str, Callable[[], Snapshot]] = {
@@ -269,5 +294,6 @@ STATES: dict[str, Callable[[], Snapshot]] = {
     "shadow": lambda: field(mode="shadow"),
     "many": lambda: field(5000),
     "star": star,
+    "alarmed": alarmed,
 }
 """Every state by name; ``lost`` is made by silence, not by a snapshot."""

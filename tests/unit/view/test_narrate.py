@@ -16,7 +16,7 @@ def test_a_visit_in_sentences() -> None:
     assert said[1] == ["10:12:18  LIVE  design 48213 loaded: 300 fibres with goals, plan 6 exposures"]
     assert said[2] == ["10:12:18  LIVE  exposure 1 of 6 received, dither A"]
     assert [line.split("  ")[2].split(":")[0] for line in said[3]] == [
-        "exposure 4 of 6 received, dither A", "alarm warning", "alarm serious", "after exposure 4",
+        "exposure 4 of 6 received, dither A", "alarm serious", "alarm warning", "after exposure 4",
     ]  # fmt: skip
     assert "CONTINUE, 2 more exposures, stop after exp 6 (17 min). Mg limits: 71% of 262" in said[3][-1]
 

@@ -23,7 +23,10 @@ def test_status_in_lines() -> None:
     assert told[0] == "LIVE  field 102631 design 48213  exp 4 of 6  data 6 s old"
     assert told[1] == "CONTINUE   2 more exposures, stop after exp 6 (17 min)"
     assert told[2] == "  why    Mg limits: 71% of 262 priority targets at goal, rule needs 80%"
-    assert told[-1] == "2 alarms, worst: SERIOUS fibre-lost: fibre 187 lost 81% of its flux before exposure 4"
+    assert (
+        told[-1]
+        == "2 alarms to acknowledge, first: SERIOUS fibre-lost: fibre 187 lost 81% of its flux before exposure 4"
+    )
 
 
 @pytest.mark.parametrize(
@@ -67,7 +70,7 @@ def test_12_a_withdrawn_advice_is_never_shown_as_current() -> None:
     ("snapshot", "age_s", "code", "starts"),
     [
         (replace(field(), alarms=()), 6, 0, "OK LIVE CONTINUE | at_goal=0.71;0.80 age=6s;60;180 untrusted="),
-        (replace(field(), alarms=field().alarms[:1]), 6, 1, "WARNING LIVE throughput-low: (S/N)^2 of exposure 4"),
+        (replace(field(), alarms=field().alarms[1:]), 6, 1, "WARNING LIVE throughput-low: (S/N)^2 of exposure 4"),
         (field(), 6, 2, "CRITICAL LIVE fibre-lost: fibre 187"),
         (replace(field(), alarms=()), 70, 1, "WARNING LIVE data 1 min 10 s old | at_goal"),
         (field(), 190, 2, "CRITICAL STALE no spectra since exposure 4, 3 min 10 s ago"),

@@ -313,18 +313,17 @@ def test_an_answer_that_is_late_is_not_shown_as_the_last_exposures() -> None:
     assert "exp 5 being measured" in text
 
 
-def test_the_same_alarm_again_is_one_alarm() -> None:
-    snapshot = field()
-    again = tuple(replace(alarm, observed_at="2026-11-22T10:12:00Z") for alarm in snapshot.alarms)
-    text = view(replace(snapshot, alarms=(*snapshot.alarms, *again, *again)), Ui(), 80, 24, NOW).text
-    assert line_with(text, "SERIOUS").split()[:3] == ["▲", "SERIOUS", "10:12"]
-    assert line_with(text, "SERIOUS").rstrip().endswith("  1 more")
-
-
-def test_the_newest_of_the_worst_alarms_comes_first() -> None:
-    one, other = (replace(field().alarms[1], text=f"fibre {n} lost its light") for n in (1, 2))
-    text = view(replace(field(), alarms=(one, other, field().alarms[0])), Ui(), 80, 24, NOW).text
-    assert "fibre 2 lost its light" in line_with(text, "SERIOUS")
+def test_an_alarm_says_since_when_how_often_and_who_has_seen_it() -> None:
+    snapshot = STATES["alarmed"]()
+    text = view(snapshot, Ui(view=6), 140, 45, NOW).text
+    assert "2 to acknowledge" in text
+    assert line_with(text, "CRITICAL").split()[:3] == ["▲", "CRITICAL", "10:09"]
+    assert line_with(text, "CRITICAL").rstrip().endswith("   to ack")
+    assert line_with(text, "no spectra since").rstrip().endswith("   over, to ack")
+    assert line_with(text, "forecast widened").rstrip().endswith("3 times   ack kp 10:08")
+    assert line_with(text, "took 41 s").rstrip().endswith("   muted")
+    assert "do  nothing now: it no longer holds the field" in text
+    assert line_with(view(snapshot, Ui(), 80, 24, NOW).text, "CRITICAL").rstrip().endswith("   3 more")
 
 
 def test_a_field_that_a_person_holds_says_who_and_why() -> None:
