@@ -79,6 +79,8 @@ def infer(
         engine = Engine(bundle, passes, threads, device)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    if engine.notice:
+        click.echo(f"live-spec: {engine.notice}", err=True)
     bank = prepare_templates(load_templates().flux_TP)
     failed: list[str] = []
     with engine:

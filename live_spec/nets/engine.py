@@ -23,7 +23,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from live_spec.events import LabelPosterior
 from live_spec.labels import N_LABELS
+from live_spec.nets import engine_compiled
 from live_spec.nets.bundle import Bundle
+from live_spec.nets.engine_compiled import CompiledPasses
+from live_spec.nets.engine_kernel import NoKernel
 from live_spec.nets.engine_layout import Layout
 from live_spec.nets.engine_passes import GROUP, SharedMaskPasses, Workspace
 from live_spec.nets.engine_plain import PlainPasses
@@ -81,8 +84,10 @@ class Engine:
         passes: Dropout passes; by default the number the bundle was calibrated with.
         threads: CPU threads; by default all cores. Does not change any bit of a result.
         device: ``"cpu"`` or ``"cuda"``.
-        kernel: ``"shared"``, the fast passes (CPU only), or ``"plain"``, the network's module, which a GPU gets. They
-            agree to rounding, not to the bit, and with ``"plain"`` a spectrum's last bits may depend on its neighbours.
+        kernel: On a CPU ``"compiled"``, which needs a C++ compiler and AVX512-BF16, or ``"shared"``, fast passes in
+            torch; by default the first that can be had, and :attr:`notice` tells when it is the second. ``"plain"`` is
+            the network's own module, for comparison. They agree to rounding, not to the bit, and with ``"plain"`` a
+            spectrum's last bits may depend on its neighbours.
     Raises:
         ValueError: For fewer than 2 passes, fewer than 1 thread, or a device or kernel that is not there.
     """
@@ -106,20 +111,30 @@ class Engine:
             raise ValueError(f"the engine runs on 'cpu' or 'cuda', not {device!r}")
         if device == "cuda" and not torch.cuda.is_available():
             raise ValueError("the engine was asked to run on 'cuda', but torch finds no GPU")
-        self.device, self.kernel = device, kernel or ("shared" if device == "cpu" else "plain")
-        if self.kernel not in ("shared", "plain") or (device, self.kernel) == ("cuda", "shared"):
-            raise ValueError(f"on {device!r} the engine has no kernel {self.kernel!r}")
+        kernels = ("compiled", "shared", "plain") if device == "cpu" else ("plain",)
+        if kernel not in (None, *kernels):
+            raise ValueError(f"on {device!r} the engine has no kernel {kernel!r}")
         network = bundle.network()
         keep = keep_masks(bundle.card.masks.seed, network.dropout_layers(), self.passes, network.dropout)
+        self.device, self.kernel, self.notice = device, kernel or kernels[0], ""
         self._predict_group: Callable[[Float32, Float32], tuple[Float64, Float64]]
-        if self.kernel == "plain":
-            self._plain = PlainPasses(network, keep, device, block=256 if device == "cuda" else GROUP)
-            self._predict_group, self._group, workers = self._on_plain, self._plain.block, 1
-        else:
+        workers = self.threads
+        if self.kernel == "compiled":
+            try:
+                self._compiled = CompiledPasses(Layout(network), keep, network.dropout)
+                self._predict_group, self._group = self._on_compiled, engine_compiled.GROUP
+            except NoKernel as error:
+                if kernel is not None:
+                    raise ValueError(f"the engine's compiled kernel cannot be had: {error}") from error
+                self.kernel, self.notice = "shared", f"{error}: dropout passes run in torch, some four times as long"
+        if self.kernel == "shared":
             layout = Layout(network)
             self._shared = SharedMaskPasses(layout, keep, network.dropout)
             self._sensitivity = Sensitivity(layout)
-            self._predict_group, self._group, workers = self._on_shared, GROUP, self.threads
+            self._predict_group, self._group = self._on_shared, GROUP
+        elif self.kernel == "plain":
+            self._plain = PlainPasses(network, keep, device, block=256 if device == "cuda" else GROUP)
+            self._predict_group, self._group, workers = self._on_plain, self._plain.block, 1
         self._space = threading.local()
         torch.set_num_threads(1)
         self._pool = ThreadPoolExecutor(workers, "inference", initializer=torch.set_num_threads, initargs=(1,))
@@ -127,11 +142,17 @@ class Engine:
     @property
     def identity(self) -> str:
         """What decides the bits of an answer besides the spectra: for provenance."""
-        return f"{self.bundle.card.name}@{self.bundle.id} {self.passes} passes {self.kernel} f32 {self.device}"
+        return (
+            f"{self.bundle.card.name}@{self.bundle.id} {self.passes} passes {self.kernel} {self._numbers} {self.device}"
+        )
+
+    @property
+    def _numbers(self) -> str:
+        return "bf16" if self.kernel == "compiled" else "f32"
 
     def warm_up(self) -> None:
         """Make buffers and touch all weights, so that the first spectra do not wait for it."""
-        n = self._group * self.threads if self.kernel == "shared" else 1
+        n = self._group * self.threads if self.kernel != "plain" else 1
         flux_FP = np.tile(1.0 + 0.1 * np.sin(np.arange(APSTAR.n_pixels) / 20.0), (n, 1))
         self.predict(flux_FP, np.full_like(flux_FP, 1e4))
 
@@ -150,7 +171,8 @@ class Engine:
         flux_FP, ivar_FP = check_pair(flux_FP, ivar_FP, APSTAR)
         n = len(flux_FP)
         rows = _Rows.empty(n)
-        size = max(1, min(self._group, -(-n // self.threads)))
+        share = max(1, -(-n // self.threads))  # of a thread, in groups of equal size
+        size = -(-share // -(-share // self._group))
         groups = [slice(first, first + size) for first in range(0, n, size)]
         for _ in self._pool.map(lambda here: self._fill(rows, flux_FP[here], ivar_FP[here], here.start), groups):
             pass
@@ -191,6 +213,22 @@ class Engine:
             return NO_GUARD
         _, why = self.bundle.guard.judge(x_1C, ivar_1C, value_1L)
         return why[0]
+
+    def _on_compiled(self, x_GC: Float32, ivar_GC: Float32) -> tuple[Float64, Float64]:
+        scratch = getattr(self._space, "scratch", None)
+        if scratch is None:
+            scratch = self._space.scratch = self._compiled.scratch()
+        labels, variance_GC = self.bundle.labels, pixel_variance(ivar_GC)
+        scale_G1 = variance_GC.min(axis=1, keepdims=True)
+        known_G1 = np.isfinite(scale_G1)
+        scale_G1 = np.where(known_G1, scale_G1, 1.0)
+        noise_GC = np.where(known_G1, variance_GC / scale_G1, 0.0).astype(np.float32)
+        outputs_SGL, variance_GL = self._compiled.run(x_GC, noise_GC, scratch)
+        summary = summarise_passes(
+            outputs_SGL[..., :N_LABELS], outputs_SGL[..., N_LABELS:], mean_L=labels.mean_L, std_L=labels.std_L
+        )
+        photon_GL = np.sqrt(np.where(known_G1, variance_GL * scale_G1, np.nan).clip(min=0)) * labels.std_L
+        return np.stack(summary), photon_GL
 
     def _on_shared(self, x_GC: Float32, ivar_GC: Float32) -> tuple[Float64, Float64]:
         space = getattr(self._space, "buffers", None)

@@ -95,6 +95,8 @@ class Layout:
     def _lay_convolutions(self, w: Mapping[str, Tensor]) -> None:
         a, b, n_k = self.channels, self.filters, self.n_window
         kernel1, kernel2 = w["conv1.kernel"], w["conv2.kernel"]
+        self.conv1_TI, self.conv1_bias_I = kernel1[:, 0].float(), w["conv1.bias"].float()
+        self.conv2_TIO, self.conv2_bias_O = kernel2.float(), w["conv2.bias"].float()
         reach_XK, bias_K = torch.zeros(REACH, n_k, dtype=torch.float64), torch.ones(n_k, dtype=torch.float64)
         for d in range(WINDOW):
             reach_XK[d : d + TAPS, d * a : (d + 1) * a] = kernel1[:, 0]

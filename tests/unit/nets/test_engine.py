@@ -65,13 +65,14 @@ def test_fast_passes_equal_the_module_with_the_same_masks(kind):
 def test_a_posterior_is_the_arithmetic_of_the_passes(engine):
     flux, ivar = spectra(2)
     b = engine.bundle
+    with Engine(b, threads=1, kernel="shared") as exact:
+        got = exact.predict(flux, ivar)
     network = b.network()
     normalised = normalise(flux, ivar)
     x, _ = network_input(normalised, b.mean_spectrum_C)
     keep = keep_masks(b.card.masks.seed, network.dropout_layers(), b.card.masks.passes, network.dropout)
     passes = PlainPasses(network, keep, block=2).run(x)
     expected = summarise_passes(*passes, mean_L=b.labels.mean_L, std_L=b.labels.std_L)
-    got = engine.predict(flux, ivar)
     for field, numbers in zip(FIELDS, expected, strict=False):
         np.testing.assert_allclose(getattr(got, field), numbers, rtol=2e-5, atol=1e-5)
     in_quadrature = np.sqrt(got.epistemic_FL**2 + got.aleatoric_FL**2 + got.photon_FL**2)
@@ -112,8 +113,8 @@ def test_bits_do_not_depend_on_company_in_a_network_of_full_size_either():
 def test_the_plain_kernel_that_a_gpu_gets_gives_the_same_posterior(engine):
     flux, ivar = spectra(3)
     ivar[1] = 0
-    with Engine(engine.bundle, threads=1, kernel="plain") as plain:
-        one, other = engine.predict(flux, ivar), plain.predict(flux, ivar)
+    with Engine(engine.bundle, threads=1, kernel="plain") as plain, Engine(engine.bundle, kernel="shared") as shared:
+        one, other = shared.predict(flux, ivar), plain.predict(flux, ivar)
     for field in FIELDS:
         np.testing.assert_allclose(getattr(one, field), getattr(other, field), rtol=2e-4, atol=1e-5)
     assert one.why_F == other.why_F
@@ -125,7 +126,7 @@ def test_the_first_passes_are_the_same_however_many_follow(engine):
     x, _ = network_input(normalise(flux, ivar), engine.bundle.mean_spectrum_C)
     value, log_var = PlainPasses(engine.bundle.network(), keep, block=1).run(x)
     labels = engine.bundle.labels
-    with Engine(engine.bundle, passes=3, threads=1) as three:
+    with Engine(engine.bundle, passes=3, threads=1, kernel="shared") as three:
         got = three.predict(flux, ivar)
     expected, *_ = summarise_passes(value, log_var, mean_L=labels.mean_L, std_L=labels.std_L)
     np.testing.assert_allclose(got.value_FL, expected, rtol=2e-5, atol=1e-5)
@@ -268,4 +269,5 @@ def test_a_gpu_that_is_not_there_is_named(engine):
 
 def test_warm_up_and_identity(engine):
     engine.warm_up()
-    assert engine.identity == "random@unsaved 6 passes shared f32 cpu"
+    how = "compiled bf16" if engine.kernel == "compiled" else "shared f32"
+    assert engine.identity == f"random@unsaved 6 passes {how} cpu"

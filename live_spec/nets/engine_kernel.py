@@ -1,0 +1,90 @@
+"""Compiling the C++ kernel once per machine, and loading it.
+
+The source ships with the package. At first use it is compiled for this very processor (a second or two) and kept in
+the user's cache directory under a name that holds a hash of the source, the compiler and the processor, so that any
+change makes a new file and processes may race for it. Without a compiler, or on a processor without the instructions,
+the engine keeps to torch and says so.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+FLAGS = ("-O3", "-march=native", "-std=c++17", "-funroll-loops", "-shared", "-fPIC")
+COMPILERS = ("c++", "g++", "clang++")
+COMPILE_S = 120.0
+
+
+class NoKernel(RuntimeError):
+    """Why there is no compiled kernel on this machine: one sentence."""
+
+
+@cache
+def load_kernel() -> ctypes.CDLL:
+    """The compiled kernel.
+
+    Raises:
+        NoKernel: Without a compiler, AVX512-BF16, or a directory to keep the result in.
+    """
+    if "avx512_bf16" not in _processor_flags():
+        raise NoKernel("this processor has no AVX512-BF16")
+    compiler = os.environ.get("CXX") or next(filter(shutil.which, COMPILERS), None)
+    if compiler is None:
+        raise NoKernel(f"there is no C++ compiler ({', '.join(COMPILERS)})")
+    source = resources.files("live_spec").joinpath("nets/engine_kernel.cpp").read_bytes()
+    try:
+        return _load(compiler, source)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise NoKernel(f"the kernel could not be compiled or loaded: {_reason(error)}") from None
+
+
+def _load(compiler: str, source: bytes) -> ctypes.CDLL:
+    made_by = subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=COMPILE_S).stdout
+    what = b"\0".join(
+        (source, made_by, " ".join(FLAGS).encode(), platform.machine().encode(), _processor_flags().encode())
+    )
+    directory = cache_directory()
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if directory.stat().st_uid != os.getuid():
+        raise PermissionError(f"{directory} belongs to somebody else")
+    library = directory / f"engine_{hashlib.sha256(what).hexdigest()[:16]}.so"
+    if not library.exists():
+        with tempfile.TemporaryDirectory(dir=directory) as work:
+            made = Path(work) / "kernel.so"
+            command = [compiler, *FLAGS, "-x", "c++", "-", "-o", str(made)]
+            subprocess.run(command, input=source, capture_output=True, check=True, timeout=COMPILE_S)
+            made.replace(library)
+    kernel = ctypes.CDLL(str(library))
+    kernel.scratch_bytes.restype = ctypes.c_size_t
+    kernel.run_group.restype = None
+    return kernel
+
+
+def cache_directory() -> Path:
+    """``$XDG_CACHE_HOME/live-spec``, by default ``~/.cache/live-spec``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "live-spec"
+
+
+@cache
+def _processor_flags() -> str:
+    """The ``flags`` line of the processor; empty where the system does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    return next((line for line in lines if line.startswith("flags")), "")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, subprocess.CalledProcessError):
+        return (error.stderr or b"").decode(errors="replace").strip().partition("\n")[0] or f"exit {error.returncode}"
+    return str(error)
