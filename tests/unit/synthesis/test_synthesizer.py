@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -151,8 +152,31 @@ def test_temperatures_rise_inwards_through_the_effective_temperature() -> None:
 
 def test_the_shipped_fit_beats_the_published_gf_values() -> None:
     rms_before, r_before, rms_after, r_after = load_table("lines")["fit"]
-    assert rms_after < 0.010 < rms_before
-    assert r_before < 0.9 < 0.985 < r_after
+    assert rms_after < 0.006 < 0.02 < rms_before
+    assert r_before < 0.9 < 0.99 < r_after
+
+
+def test_what_the_fit_leaves_looks_like_no_change_of_labels() -> None:
+    before, after = (dict(zip(LABELS, shift, strict=True)) for shift in load_table("lines")["fit_label_shift"])
+    assert abs(before["teff"]) > 100
+    assert abs(after["teff"]) < 10
+    assert abs(after["logg"]) < 0.05
+    assert abs(after["fe_h"]) < 0.01
+    assert max(abs(after[name]) for name in LABELS[2:]) < 0.05 < max(abs(before[name]) for name in LABELS[2:])
+
+
+def test_water_moves_cool_stars_and_leaves_warm_ones_alone() -> None:
+    lines = LineList.shipped()
+    water = np.array([name == "H2O" for name in lines.species_names])[lines.species_N]
+    assert water.sum() > 1000
+    wet, dry = Synthesizer(lines), Synthesizer(replace(lines, log_gf_N=np.where(water, -20.0, lines.log_gf_N)))
+
+    def change(teff: float, logg: float) -> float:
+        labels = solar_labels(teff, logg, 0.0)
+        return float(np.abs(wet.spectrum(labels) - dry.spectrum(labels)).max())
+
+    assert change(3500, 4.8) > 0.01
+    assert change(4800, 2.5) < 1e-5
 
 
 @pytest.mark.slow
