@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from live_spec.events import Advice
 
 SCHEMA = "live-spec.snapshot/1"
+EXCERPT_SCHEMA = "live-spec.spectrum/1"
 HISTORY_LENGTH = 40
 
 
@@ -50,8 +51,35 @@ class FibreRow:
     """Why this state, one short sentence; empty where the state says it all."""
     sigma_history: tuple[float | None, ...] = ()
     """Sigma of the label with the largest ``ratio`` after each exposure."""
+    sigma_forecast: tuple[float | None, ...] = ()
+    """The same after each further exposure up to the cap, at the expected rate."""
     photon_share: float | None = None
     """Share of photon noise in that label's variance; the rest is the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A piece of a combined spectrum around a line, on the apStar grid."""
+
+    centre_aa: float
+    """Vacuum wavelength of its deepest pixel within the element's window."""
+    first_aa: float
+    flux: tuple[float | None, ...]
+    """Continuum-normalised; ``None`` where nothing is known."""
+    noise: float | None
+    """Median 1-sigma noise of a pixel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """The combined spectrum of one fibre at the lines of its worst element."""
+
+    visit: str
+    exposure: int
+    fibre: int
+    label: str
+    windows: tuple[Window, ...]
+    schema: str = EXCERPT_SCHEMA
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,7 +158,7 @@ def override(
 
     It holds for the open visit, is in the journal and in the report, and moves no telescope.
     """
-    from live_specd.monitor import ANSWER_S, Ear, NoAnswer
+    from live_specd.ear import ANSWER_S, Ear, NoAnswer
 
     config = load(path or found_config())
     ear = Ear.open(config.io.output)
@@ -192,7 +192,7 @@ def ack(kinds: tuple[str, ...], everything: bool, author: str, connect: str, as_
 
     On the machine of the daemon. Name and kinds are in the log, in the journal and in the report.
     """
-    from live_specd.monitor import ANSWER_S, Ear, NoAnswer
+    from live_specd.ear import ANSWER_S, Ear, NoAnswer
 
     if bool(kinds) == everything:
         raise click.UsageError("name the alarms, such as 'live-spec ack fibre-lost --by kp', or give --all")

@@ -27,7 +27,9 @@ from live_spec.view.theme import THEMES
 from live_spec.view.ui import Ui
 from live_spec.view.verdict import saving
 from live_specd.demo_feed import SIMULATED
-from live_specd.monitor import Ear, Size, as_svg, is_terminal, narrate, show, speaks_unicode, watch
+from live_specd.ear import Ear
+from live_specd.monitor import Size, narrate, watch
+from live_specd.pictures import as_svg, is_terminal, show, speaks_unicode
 
 START_S = 60.0
 """Longest time a daemon needs to load its network on a slow machine."""

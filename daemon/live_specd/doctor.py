@@ -121,7 +121,7 @@ def _model(config: Config) -> Iterator[Check]:
 
 
 def _daemon(config: Config) -> Check:
-    from live_specd.monitor import ANSWER_S, Ear
+    from live_specd.ear import ANSWER_S, Ear
 
     name = f"daemon {config.io.output}"
     try:
@@ -151,7 +151,7 @@ def _disk(folder: Path) -> Check:
 
 def _terminal(size: Callable[[], os.terminal_size] = shutil.get_terminal_size) -> Check:
     columns, rows = size()
-    from live_specd.monitor import is_terminal, speaks_unicode
+    from live_specd.pictures import is_terminal, speaks_unicode
 
     if not is_terminal():
         return Check("terminal", "ok", "none: monitor will speak in plain sentences")

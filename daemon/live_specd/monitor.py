@@ -1,46 +1,39 @@
-"""``live-spec monitor``: the newest snapshot of a daemon on a terminal, read-only.
+"""``live-spec monitor``: the newest snapshot of a daemon on a terminal.
 
-The screen is :func:`live_spec.view.overview.view`; here are the socket, the keys and the clock. The monitor asks
-nothing of the daemon and commands nothing.
+The screen is :func:`live_spec.view.overview.view`; here are the socket, the keys and the clock. Without ``--operator``
+the monitor asks nothing of the daemon; with it, it can acknowledge alarms and record an override, and nothing else.
 """
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import re
 import shutil
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cache
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Protocol
 
 import click
 import zmq
-from rich._export_format import CONSOLE_SVG_FORMAT
-from rich.console import Console
 
-from live_spec.core.messages import BadDocument, snapshot_from_json, snapshot_json
 from live_spec.snapshot import Snapshot
 from live_spec.view.format import clean
-from live_spec.view.link import Link
 from live_spec.view.narrate import happened
-from live_spec.view.overview import view
 from live_spec.view.pen import Screen
+from live_spec.view.plain import to_acknowledge
 from live_spec.view.states import Phase, standing
 from live_spec.view.theme import THEMES
 from live_spec.view.ui import VIEWS, Ui, reduce
 from live_specd import sockets
+from live_specd.control import ask
+from live_specd.ear import ANSWER_S, Ear, NoAnswer
+from live_specd.pictures import as_html, as_lines, as_svg, export, is_terminal, show, speaks_unicode
 from live_specd.terminal import Terminal
 
-TOPIC = b"snapshot"
 EVENT_SCHEMA = "live-spec.event/1"
-ANSWER_S = 2.0
-"""How long a daemon has to be heard for the first time: two of its beats."""
 PAINT_S = 0.25
 """Least time between two paints for new data."""
 AGE_S = 0.5
@@ -49,19 +42,24 @@ KEY_S = 0.05
 """Least time between two paints for keys."""
 
 
-class NoAnswer(click.ClickException):
-    """No daemon was heard."""
+class Source(Protocol):
+    """What a screen shows: a daemon that is listened to, or a recorded night that is played."""
 
-    exit_code = 4
+    @property
+    def socket(self) -> sockets.Socket | None:
+        """Becomes readable when there may be something new."""
 
-    def __init__(self, endpoint: str) -> None:
-        host, _, port = endpoint.rpartition("//")[2].partition(":")
-        remote = host not in ("127.0.0.1", "localhost", "")
-        lines = [f"no answer from {endpoint} after {ANSWER_S:.0f} s (exit 4)"]
-        lines.append(f"  is the daemon up?   {f'ssh {host} ' if remote else ''}systemctl --user status live-spec")
-        if remote:
-            lines.append(f"  tunnel?             ssh -L {port}:localhost:{port} {host}     then: live-spec monitor")
-        super().__init__("\n".join(lines))
+    def listen(self) -> Snapshot | None:
+        """The newest snapshot when there is a new one."""
+
+    def shown(self, ui: Ui) -> Snapshot:
+        """What is on the screen."""
+
+    def draw(self, ui: Ui, width: int, height: int) -> Screen:
+        """The screen at this moment."""
+
+    def key(self, key: str) -> str | None:
+        """Take a key that belongs to the source; gives what to say about it, ``None`` when it does not belong to it."""
 
 
 class Size(click.ParamType[tuple[int, int]]):
@@ -76,60 +74,6 @@ class Size(click.ParamType[tuple[int, int]]):
         return size
 
 
-@dataclass
-class Ear:
-    """A subscription to one daemon's snapshots."""
-
-    socket: sockets.Socket
-    link: Link
-    frozen: Snapshot | None = None
-    """What a frozen screen shows."""
-
-    @classmethod
-    def open(cls, endpoint: str) -> Ear:
-        try:
-            return cls(sockets.subscribe_output(zmq.Context.instance(), endpoint, TOPIC), Link())
-        except zmq.ZMQError as error:
-            raise click.BadParameter(f"{endpoint!r} is not an endpoint such as tcp://127.0.0.1:5750: {error}") from None
-
-    def listen(self) -> Snapshot | None:
-        """The newest snapshot that has arrived, if any; older ones and strange messages are dropped."""
-        newest = None
-        while self.socket.poll(0):
-            newest = self.socket.recv_multipart()
-        if newest is None:
-            return None
-        try:
-            snapshot = snapshot_from_json(newest[-1])
-        except BadDocument:
-            return None
-        self.link.take(snapshot, mono_s=time.monotonic())
-        return snapshot
-
-    def first(self, wait_s: float) -> Snapshot | None:
-        """Wait for the first snapshot; ``None`` when nobody spoke in time."""
-        deadline_s = time.monotonic() + wait_s
-        while (left_s := deadline_s - time.monotonic()) > 0:
-            if self.socket.poll(int(1000 * left_s) + 1) and (snapshot := self.listen()):
-                return snapshot
-        return None
-
-    def shown(self, ui: Ui) -> Snapshot:
-        """The newest snapshot, or the one at which the screen was frozen; its age keeps running."""
-        self.frozen = (self.frozen or self.link.snapshot) if ui.frozen else None
-        shown = self.frozen or self.link.snapshot
-        assert shown is not None
-        return shown
-
-    def draw(self, ui: Ui, width: int, height: int) -> Screen:
-        now_s = time.monotonic()
-        now, silent_s = self.link.now(now_s), self.link.silent_s(now_s)
-        return view(self.shown(ui), ui, width, height, now, silent_s=silent_s)
-
-    def close(self) -> None:
-        self.socket.close()
-
-
 @click.command()
 @click.option("--connect", default="tcp://127.0.0.1:5750", show_default=True, help="The daemon's output endpoint.")
 @click.option("--once", is_flag=True, help="Print one screen and exit.")
@@ -137,6 +81,7 @@ class Ear:
 @click.option("--ascii", "ascii_only", is_flag=True, help="Plain ASCII signs.")
 @click.option("--theme", type=click.Choice(list(THEMES)), default="default", show_default=True)
 @click.option("--view", "which", type=click.IntRange(1, len(VIEWS)), default=1, help="1 to 6, as the keys.")
+@click.option("--operator", metavar="NAME", help="Who is at the keys: may acknowledge alarms and override.")
 @click.option("--bell", is_flag=True, help="Ring once on a change of advice and on a new serious alarm.")
 @click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), help="Write one screen as SVG and exit.")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write one screen as HTML and exit.")
@@ -147,12 +92,13 @@ def monitor(
     ascii_only: bool,
     theme: str,
     which: int,
+    operator: str | None,
     bell: bool,
     svg: Path | None,
     html: Path | None,
 ) -> None:
     """The dashboard of a running daemon. Without a terminal: one plain sentence per event."""
-    ui = Ui(theme=theme, ascii=ascii_only or not speaks_unicode(), view=which)
+    ui = Ui(theme=theme, ascii=ascii_only or not speaks_unicode(), view=which, operator=operator)
     width, height = size or tuple(shutil.get_terminal_size())
     ear = Ear.open(connect)
     try:
@@ -174,21 +120,23 @@ def monitor(
         ear.close()
 
 
-def watch(ear: Ear, ui: Ui, is_over: Callable[[], bool] = lambda: False, *, bell: bool = False) -> Ui:
+def watch(source: Source, ui: Ui, is_over: Callable[[], bool] = lambda: False, *, bell: bool = False) -> Ui:
     """Show the dashboard until ``q``, a signal, or ``is_over()``; returns what the person chose last."""
-    with Terminal() as terminal:
+    with Terminal() as terminal, ThreadPoolExecutor(1) as errands:
         poller = zmq.Poller()
-        poller.register(ear.socket, zmq.POLLIN)
+        if source.socket is not None:
+            poller.register(source.socket, zmq.POLLIN)
         poller.register(terminal.fileno(), zmq.POLLIN)
         due_s = 0.0
-        rung = _ringing(ear.shown(ui))
+        rung = _ringing(source.shown(ui))
         width, height = terminal.size()
-        screen = ear.draw(ui, width, height)
+        screen = source.draw(ui, width, height)
         painted_s = time.monotonic()
+        errand: Future[str] | None = None
         while not (terminal.stopping or is_over()):
             if time.monotonic() >= due_s:
                 width, height = terminal.size()
-                screen = ear.draw(ui, width, height)
+                screen = source.draw(ui, width, height)
                 terminal.paint(as_lines(screen, width))
                 if screen.page:  # a list of fibres: it may have become shorter
                     ui = replace(ui, top=screen.top)
@@ -196,26 +144,36 @@ def watch(ear: Ear, ui: Ui, is_over: Callable[[], bool] = lambda: False, *, bell
                 due_s = painted_s + AGE_S
             wait_s = min(max(0.0, due_s - time.monotonic()), PAINT_S)
             ready = dict(poller.poll(int(1000 * wait_s) + 1))
-            if ear.socket in ready and ear.listen() is not None:
+            if (source.socket is None or source.socket in ready) and source.listen() is not None:
                 # A line that takes long to write gets fewer paints.
                 due_s = min(due_s, painted_s + max(PAINT_S, 2 * terminal.write_s))
-                if bell and (ringing := _ringing(ear.link.snapshot)) - rung:
+                if bell and (ringing := _ringing(source.shown(ui))) - rung:
                     terminal.ring()
                     rung = ringing
-            if terminal.fileno() in ready:
-                for key in terminal.typed():
-                    if key == "q" and not ui.help and ui.typed is None:
-                        return ui
-                    if key == "e" and not ui.help and ui.typed is None:
-                        ui = replace(ui, note=export(screen, width, ear.shown(ui), Path()))
-                        continue
-                    ui = reduce(
-                        ui, key, n_fibres=screen.n_rows, page=screen.page, selected=screen.selected,
-                        beside=screen.beside,
-                    )  # fmt: skip
-                    if key in ("enter", "n", "p", "f", "esc"):  # the next key needs the rows as they now are
-                        screen = ear.draw(ui, width, height)
+            for key in terminal.typed():
+                if _quits(ui, key):
+                    return ui
+                if key == "e" and not ui.help and not ui.is_typing:
+                    ui = replace(ui, note=export(screen, width, source.shown(ui), Path()))
+                    continue
+                if not ui.help and not ui.is_typing and (said := source.key(key)) is not None:
+                    ui = replace(ui, note=said)
+                    continue
+                shown = source.shown(ui)
+                ui = reduce(
+                    ui, key, n_fibres=screen.n_rows, page=screen.page, selected=screen.selected,
+                    beside=screen.beside, snapshot=shown,
+                )  # fmt: skip
+                if ui.wish and (time_of_day := ui.wish.get("jump")):
+                    ui = replace(ui, note=source.key(f"jump {time_of_day}") or "")
+                elif ui.wish and shown.control:
+                    errand = errands.submit(_ask, shown.control, ui.wish)
+                    ui = replace(ui, note="telling the daemon ...")
+                if key in ("enter", "n", "p", "f", "esc"):  # the next key needs the rows as they now are
+                    screen = source.draw(ui, width, height)
                 due_s = min(due_s, painted_s + KEY_S)
+            if errand is not None and errand.done():
+                ui, errand, due_s = replace(ui, note=errand.result()), None, 0.0
             if terminal.suspend_if_asked() or terminal.resized:
                 terminal.resized = False
                 terminal.forget()
@@ -223,26 +181,30 @@ def watch(ear: Ear, ui: Ui, is_over: Callable[[], bool] = lambda: False, *, bell
     return ui
 
 
+def _quits(ui: Ui, key: str) -> bool:
+    """``q`` where it is no text; ctrl-c everywhere but in a half-filled form, where the first one gives it up."""
+    return (key == "q" and not ui.help and not ui.is_typing) or (key == "ctrl-c" and ui.form is None)
+
+
+def _ask(where: str, request: dict[str, Any]) -> str:
+    """Send a request and put the answer in words; in a thread of its own, so that no key waits for a daemon."""
+    try:
+        answer = ask(where, request)
+    except click.ClickException as error:
+        return error.format_message()
+    if "acknowledge" in request:
+        return f"acknowledged by {request['author']}: {', '.join(request['acknowledge'])}"
+    return f"{request['action']} by {request['author']} is record {answer['number']} of the journal"
+
+
 def _ringing(snapshot: Snapshot | None) -> set[str]:
     """What is worth a bell: the advice by its action, and the alarms that cannot wait."""
     if snapshot is None:
         return set()
     given = snapshot.advice
-    loud = {f"{a.kind} {a.text}" for a in snapshot.alarms if a.level in ("serious", "critical")}
+    waiting = [alarm for alarm in to_acknowledge(snapshot) if alarm.level in ("serious", "critical")]
+    loud = {f"{alarm.kind} {alarm.level} {alarm.raised_at}" for alarm in waiting}
     return loud | ({f"{given.visit} {given.verdict} {given.stop_after}"} if given else set())
-
-
-def export(screen: Screen, width: int, snapshot: Snapshot, folder: Path) -> str:
-    """Write this moment as SVG, TXT and JSON into ``folder``; gives a sentence on what came of it."""
-    moment = re.sub(r"[^0-9A-Za-z]+", "", snapshot.made_at or "")[:15] or "unknown"
-    name = re.sub(r"[^0-9A-Za-z_-]+", "_", f"live-spec-{snapshot.source}-{snapshot.visit or 'idle'}-{moment}")
-    try:
-        (folder / f"{name}.svg").write_text(as_svg(screen, width), "utf-8")
-        (folder / f"{name}.txt").write_text(screen.text, "utf-8")
-        (folder / f"{name}.json").write_bytes(snapshot_json(snapshot))
-    except OSError as error:
-        return f"nothing exported: {error.strerror}: {error.filename}"
-    return f"exported {name}.svg, .txt and .json"
 
 
 def narrate(ear: Ear, is_over: Callable[[], bool] = lambda: False, *, as_json: bool = False) -> None:
@@ -276,55 +238,3 @@ def narrate(ear: Ear, is_over: Callable[[], bool] = lambda: False, *, as_json: b
         phase = stand.phase
         if ear.socket.poll(int(1000 * PAINT_S)):
             ear.listen()
-
-
-def show(screen: Screen, width: int) -> None:
-    """Print one screen: with colours on a terminal, as plain text anywhere else."""
-    if sys.stdout.isatty():
-        click.echo("\n".join(as_lines(screen, width)), color=True)
-    else:
-        click.echo(screen.text, nl=False)
-
-
-def as_lines(screen: Screen, width: int) -> list[str]:
-    """The screen as lines with the escape codes that this terminal knows."""
-    console = _console(width)
-    with console.capture() as capture:
-        console.print(screen)
-    return capture.get().split("\n")[:-1]
-
-
-@cache
-def _console(width: int) -> Console:
-    here = Console()  # knows NO_COLOR, COLORTERM and TERM
-    colors = cast(Literal["standard", "256", "truecolor", "windows"] | None, here.color_system)
-    return Console(
-        file=io.StringIO(), force_terminal=True, width=width, legacy_windows=False, highlight=False, markup=False,
-        color_system=colors, no_color=here.no_color,
-    )  # fmt: skip
-
-
-def as_svg(screen: Screen, width: int) -> str:
-    """The screen as a picture that needs no other file."""
-    console = Console(file=io.StringIO(), record=True, force_terminal=True, color_system="truecolor", width=width)
-    console.print(screen)
-    # The standard frame names web fonts; a reader without network has fonts of its own.
-    frame = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
-    return console.export_svg(title="live-spec monitor", code_format=frame, unique_id="live-spec")
-
-
-def as_html(screen: Screen, width: int) -> str:
-    """The screen as a page that needs no other file."""
-    console = Console(file=io.StringIO(), record=True, force_terminal=True, color_system="truecolor", width=width)
-    console.print(screen)
-    return console.export_html(inline_styles=True)
-
-
-def is_terminal() -> bool:
-    """Can a full screen be shown here?"""
-    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-
-
-def speaks_unicode() -> bool:
-    """False where block characters would come out as rubbish."""
-    return (sys.stdout.encoding or "").lower().startswith("utf") and os.environ.get("TERM") not in ("linux", "dumb")

@@ -1,5 +1,8 @@
 """The daemon's voice: a PUB of ``advice``, ``alarm`` and ``snapshot``, each a topic frame and canonical JSON.
 
+Whoever subscribes to ``spectrum/000059`` gets an excerpt of that fibre's spectrum with every snapshot: the subscription
+is the question, so that a screen needs no second line to the daemon.
+
 The newest advice goes out again with every snapshot, so that a subscriber who came late has it within a second; its id
 tells that it is the same one.
 """
@@ -11,13 +14,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from live_spec.core.messages import alarm_json, snapshot_json
+from live_spec.core.messages import alarm_json, excerpt_json, snapshot_json
 from live_spec.events import RaiseAlarm
-from live_spec.snapshot import Alarm, Snapshot
+from live_spec.snapshot import Alarm, Excerpt, Snapshot
 from live_specd import sockets
 
 BEAT_S = 1.0
 LEAST_S = 0.1
+SPECTRUM = b"spectrum/"
+MOST_SPECTRA = 8
+"""Fibres whose spectra are published at a time."""
 
 
 class Publisher:
@@ -27,12 +33,18 @@ class Publisher:
         socket: A bound PUB.
         snapshot: Makes the present snapshot.
         alarms: The alarms that stand.
+        excerpt: Makes an excerpt of a fibre's spectrum, where there is one.
     """
 
     def __init__(
-        self, socket: sockets.Socket, snapshot: Callable[[], Snapshot], alarms: Callable[[], tuple[Alarm, ...]]
+        self,
+        socket: sockets.Socket,
+        snapshot: Callable[[], Snapshot],
+        alarms: Callable[[], tuple[Alarm, ...]],
+        excerpt: Callable[[Snapshot, int], Excerpt | None],
     ) -> None:
-        self._socket, self._snapshot, self._alarms = socket, snapshot, alarms
+        self._socket, self._snapshot, self._alarms, self._excerpt = socket, snapshot, alarms, excerpt
+        self._wanted: list[int] = []
         self._last: tuple[str, bytes] | None = None
         self._cached: Snapshot | None = None
         self._seq = 0
@@ -59,6 +71,7 @@ class Publisher:
 
     def beat(self) -> None:
         """Send a snapshot and the newest advice when the state has changed or a second is over."""
+        self._hear()
         now_s = time.monotonic()
         if now_s < self._due_s:
             return
@@ -76,6 +89,28 @@ class Publisher:
         self._socket.send_multipart((b"snapshot", snapshot_json(snapshot)))
         if self._last is not None and unchanged:
             self._socket.send_multipart((b"advice", self._last[1]))
+        for fibre in self._wanted:
+            if (excerpt := self._excerpt(self._cached, fibre)) is not None:
+                self._socket.send_multipart((spectrum_topic(fibre), excerpt_json(excerpt)))
+
+    def _hear(self) -> None:
+        """Take note of the fibres whose spectra somebody wants, the newest few."""
+        while self._socket.poll(0):
+            message = self._socket.recv()
+            begins, topic = message[:1] == b"\x01", message[1:]
+            number = topic.removeprefix(SPECTRUM)
+            if topic == number or not number.isdigit() or len(number) > 9:
+                continue
+            fibre = int(number)
+            self._wanted = [other for other in self._wanted if other != fibre]
+            if begins:
+                self._wanted = [*self._wanted, fibre][-MOST_SPECTRA:]
+                self.changed()
+
+
+def spectrum_topic(fibre: int) -> bytes:
+    """What to subscribe to for a fibre's spectrum; a prefix of no other fibre's topic."""
+    return SPECTRUM + f"{fibre:06d}".encode()
 
 
 def utc(ns: int) -> str:

@@ -29,11 +29,13 @@ from live_spec.events import (
     PredictLabels,
     RaiseAlarm,
 )
-from live_spec.snapshot import Snapshot
+from live_spec.snapshot import Excerpt, Snapshot
+from live_spec.view.choose import worst
 from live_spec.wire.predictions import answer_from_bytes, answer_to_bytes, request_key
 from live_specd import sockets
 from live_specd.alarms import AlarmDesk
 from live_specd.decisions import Decisions
+from live_specd.excerpt import windows_of
 from live_specd.inference import Inference, ModelInfo
 from live_specd.ingest import Ingest
 from live_specd.journal import Damage, Journal, Kind, Record
@@ -81,7 +83,7 @@ class Service:
         self._advisor = Advisor(config, unusable=model.unusable)
         self._source, self._wall_ns = source, wall_ns
         self._journal, self._decisions, self._inference = journal, decisions, inference
-        self._publisher = Publisher(output, self._picture, lambda: self._alarms.standing())
+        self._publisher = Publisher(output, self._picture, lambda: self._alarms.standing(), self._excerpt)
         self._alarms = AlarmDesk(
             journal, config.notify, publish=self._publisher.alarm, remark=self._advisor.remark,
             changed=self._publisher.changed, live=source == "LIVE",
@@ -279,6 +281,15 @@ class Service:
         model = self._model
         pictured = self._advisor.snapshot(source=self._source, bundle_note=model.note, passes=model.passes)
         return replace(pictured, control=self._control)
+
+    def _excerpt(self, snapshot: Snapshot, fibre: int) -> Excerpt | None:
+        """The spectrum of a fibre at the lines of its worst element."""
+        row = next((row for row in snapshot.fibres if row.fibre == fibre), None)
+        label = worst(row)[0] if row is not None else None
+        combined = self._advisor.combined(fibre)
+        if label is None or combined is None or snapshot.visit is None:
+            return None
+        return Excerpt(snapshot.visit, snapshot.exposure, fibre, label, windows_of(label, *combined))
 
     def _drain(self) -> None:
         """Finish what was begun: an answer that is on its way still becomes advice."""

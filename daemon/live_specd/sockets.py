@@ -26,8 +26,11 @@ def subscribe_feed(context: Context, endpoint: str) -> tuple[Socket, Socket]:
 
 
 def publish(context: Context, endpoint: str) -> Socket:
-    """The PUB of advice and snapshots. A slow screen loses snapshots, never the daemon's time."""
-    socket = _socket(context, zmq.PUB, receive=16, send=256, frame=1 << 20, linger_ms=2000)
+    """The PUB of advice and snapshots. A slow screen loses snapshots, never the daemon's time.
+
+    An XPUB: it can be read, and then tells what somebody began or ceased to subscribe to.
+    """
+    socket = _socket(context, zmq.XPUB, receive=16, send=256, frame=1 << 20, linger_ms=2000)
     socket.bind(endpoint)
     return socket
 

@@ -24,8 +24,17 @@ ESCAPE_WAIT_S = 0.05
 SEQUENCES = {
     "[A": "up", "[B": "down", "OA": "up", "OB": "down", "[5~": "pgup", "[6~": "pgdn", "[H": "home", "[F": "end",
     "[1~": "home", "[4~": "end", "OH": "home", "OF": "end", "OP": "?", "[11~": "?",
+    "[C": "right", "[D": "left", "OC": "right", "OD": "left",
 }  # fmt: skip
-NAMES = {" ": "space", "\r": "enter", "\n": "enter", "\x03": "q", "\x7f": "backspace", "\b": "backspace"}
+NAMES = {
+    " ": "space",
+    "\r": "enter",
+    "\n": "enter",
+    "\x03": "ctrl-c",
+    "\t": "tab",
+    "\x7f": "backspace",
+    "\b": "backspace",
+}
 
 
 def split_keys(typed: str) -> list[str]:
@@ -66,8 +75,8 @@ def difference(before: Sequence[str], after: Sequence[str]) -> str:
 class Terminal:
     """The controlling terminal while a full-screen program runs; use it as a context manager.
 
-    Signal handlers set flags only: ``resized`` and ``stopping`` are read by the loop, :meth:`suspend_if_asked` obeys
-    ctrl-z. Whatever ends the block, exceptions included, the terminal is restored first.
+    Signal handlers set flags only: ctrl-c is a key, ``resized`` and ``stopping`` are read by the loop,
+    :meth:`suspend_if_asked` obeys ctrl-z. Whatever ends the block, exceptions included, the terminal is restored first.
     """
 
     def __init__(self) -> None:
@@ -77,13 +86,14 @@ class Terminal:
         """How long the last write took: a slow line must not be flooded."""
         self.n_bytes = 0
         self._suspend = False
+        self._interrupted = False
         self._shown: list[str] = []
         self._in, self._out = sys.stdin.fileno(), sys.stdout.fileno()
         self._before = termios.tcgetattr(self._in)
         self._handlers: dict[int, object] = {}
 
     def __enter__(self) -> Terminal:
-        for number in (signal.SIGWINCH, signal.SIGTSTP, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGWINCH, signal.SIGTSTP, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             self._handlers[number] = signal.signal(number, self._note)
         self._open()
         return self
@@ -121,7 +131,11 @@ class Terminal:
         typed = self._read(0.0)
         if typed.endswith("\x1b"):
             typed += self._read(ESCAPE_WAIT_S)
-        return split_keys(typed)
+        keys = split_keys(typed)
+        if self._interrupted:
+            self._interrupted = False
+            keys.append("ctrl-c")
+        return keys
 
     def fileno(self) -> int:
         """The descriptor to wait on for keys."""
@@ -151,6 +165,7 @@ class Terminal:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.resized |= number == signal.SIGWINCH
         self._suspend |= number == signal.SIGTSTP
+        self._interrupted |= number == signal.SIGINT
         self.stopping |= number in (signal.SIGTERM, signal.SIGHUP)
 
     def _read(self, timeout_s: float) -> str:

@@ -12,6 +12,9 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import assert_never
 
+import numpy as np
+from numpy.typing import NDArray
+
 from live_spec import __version__
 from live_spec.config import Config
 from live_spec.core import picture
@@ -121,6 +124,14 @@ class Advisor:
         """Put a sentence into the log: what the daemon, not the advisor, has to say."""
         self._log.append(text)
         del self._log[:-LOG_LENGTH]
+
+    def combined(self, fibre: int) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """Flux and ivar of a goal fibre's combined spectrum; ``None`` when there is none."""
+        visit = self._visit
+        if visit is None or not visit.spectra.numbers:
+            return None
+        rows = np.flatnonzero(visit.goals.fibre_F == fibre)
+        return visit.spectra.combined_row(int(rows[0])) if rows.size else None
 
     def snapshot(self, *, source: str, bundle_note: str = "", passes: int | None = None) -> Snapshot:
         """The state as a screen shows it."""

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from live_spec.events import Advice, RaiseAlarm
+from live_spec.snapshot import EXCERPT_SCHEMA, Excerpt, Snapshot
 from live_spec.snapshot import SCHEMA as SNAPSHOT_SCHEMA
-from live_spec.snapshot import Snapshot
 
 T = TypeVar("T")
 
@@ -57,6 +57,20 @@ def snapshot_from_json(data: bytes | str) -> Snapshot:
         BadDocument: When it is no snapshot of a known schema.
     """
     return _load(data, SNAPSHOT_SCHEMA, Snapshot)
+
+
+def excerpt_json(excerpt: Excerpt) -> bytes:
+    """Canonical JSON of an excerpt of a spectrum."""
+    return _dump(_plain(excerpt))
+
+
+def excerpt_from_json(data: bytes | str) -> Excerpt:
+    """Read an excerpt back.
+
+    Raises:
+        BadDocument: When it is no excerpt of a known schema.
+    """
+    return _load(data, EXCERPT_SCHEMA, Excerpt)
 
 
 def _dump(document: dict[str, Any]) -> bytes:

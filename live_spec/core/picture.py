@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from live_spec.config import Config
-from live_spec.core.forecast import exposures_left_per_label, p_at_goal
+from live_spec.core.forecast import exposures_left_per_label, p_at_goal, projected_total
 from live_spec.core.visit import Judged, Visit
 from live_spec.core.watch import throughput
 from live_spec.events import Advice, TargetState
 from live_spec.labels import INDEX, LABELS
 from live_spec.snapshot import HISTORY_LENGTH, Conditions, ElementRow, FibreRow, PastAdvice, Snapshot
 
+MOST_LATER = 8
+"""Exposures ahead for which a fibre's uncertainty is forecast."""
 NO_CONDITIONS = Conditions(None, None, (), 0)
 
 
@@ -128,6 +130,7 @@ def _fibres(visit: Visit, judged: Judged | None) -> tuple[FibreRow, ...]:
     limit_FL = np.where(np.isfinite(goals.goal_FL), goals.goal_FL, goals.watch_FL)
     shown = [label for label in LABELS if np.isfinite(limit_FL[:, INDEX[label]]).any()]
     judgements = [earlier for _, earlier in sorted(visit.judged.items())]
+    later = _later(judged) if judged else []
     rows = []
     for row, fibre in enumerate(goals.fibres):
         columns = {label: INDEX[label] for label in shown}
@@ -142,10 +145,12 @@ def _fibres(visit: Visit, judged: Judged | None) -> tuple[FibreRow, ...]:
             (name for name in shown if ratio[name] is not None), key=lambda name: ratio[name] or 0, default=None
         )
         history: tuple[float | None, ...] = ()
+        forecast: tuple[float | None, ...] = ()
         photon_share = None
         if worst is not None and judged is not None:
             column, total = columns[worst], sigma[worst] or np.nan
             history = tuple(_number(earlier.sigma.total_FL[row, column]) for earlier in judgements)
+            forecast = tuple(_number(later_FL[row, column]) for later_FL in later)
             photon_share = _number(min(1.0, float(judged.sigma.photon_FL[row, column] / total) ** 2))
         rows.append(
             FibreRow(
@@ -164,10 +169,18 @@ def _fibres(visit: Visit, judged: Judged | None) -> tuple[FibreRow, ...]:
                 p_goal=_number(judged.standing.p_goal_F[row]) if judged else None,
                 why=judged.standing.why_F[row] if judged else "no spectrum yet",
                 sigma_history=history,
+                sigma_forecast=forecast,
                 photon_share=photon_share,
             )
         )
     return tuple(rows)
+
+
+def _later(judged: Judged) -> list[NDArray[np.float64]]:
+    """Uncertainties after each further exposure up to the cap, each of shape (F, L)."""
+    asked = judged.asked
+    more = range(1, min(asked.progress.cap - asked.progress.exposure, MOST_LATER) + 1)
+    return [projected_total(judged.sigma, asked.rates, float(asked.rates.future.moments(n)[0])) for n in more]
 
 
 def _number(value: float) -> float | None:

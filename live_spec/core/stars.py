@@ -165,6 +165,12 @@ class VisitSpectra:
         """Inverse-variance sum of earlier visits and all exposures, in ascending exposure order."""
         return self._combine(self.numbers, earlier=True)
 
+    def combined_row(self, row: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Flux and ivar of one fibre as :meth:`combine` has them."""
+        n_pixels = next((s.flux_FP.shape[1] for s in self._exposures.values()), APSTAR.n_pixels)
+        flux_FP, ivar_FP = self._combine_block(slice(row, row + 1), n_pixels, self.numbers, earlier=True)
+        return flux_FP[0], ivar_FP[0]
+
     def _combine(self, numbers: Sequence[int], *, earlier: bool) -> Combined:
         n_fibres = len(self._fibre_F)
         shape = (n_fibres, next((s.flux_FP.shape[1] for s in self._exposures.values()), APSTAR.n_pixels))

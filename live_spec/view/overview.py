@@ -8,8 +8,8 @@ from datetime import datetime
 from rich.text import Text
 
 from live_spec.labels import LABELS
-from live_spec.snapshot import FibreRow, Snapshot
-from live_spec.view import pages, panels
+from live_spec.snapshot import Excerpt, FibreRow, Snapshot
+from live_spec.view import form, pages, panels
 from live_spec.view.choose import choose
 from live_spec.view.format import duration
 from live_spec.view.glyphs import ASCII, UNICODE
@@ -17,7 +17,7 @@ from live_spec.view.pen import Pen, Screen
 from live_spec.view.plain import to_acknowledge
 from live_spec.view.states import Standing, standing
 from live_spec.view.theme import THEMES
-from live_spec.view.ui import KEYS, Ui
+from live_spec.view.ui import KEYS, REPLAY_KEYS, Playing, Ui
 from live_spec.view.verdict import words
 
 SMALLEST = (60, 16)
@@ -27,8 +27,18 @@ WIDE = (120, 36)
 PANEL_ROWS = 8
 
 
-def view(snapshot: Snapshot, ui: Ui, width: int, height: int, now: datetime, *, silent_s: float = 0.0) -> Screen:
-    """Draw the overview.
+def view(
+    snapshot: Snapshot,
+    ui: Ui,
+    width: int,
+    height: int,
+    now: datetime,
+    *,
+    silent_s: float = 0.0,
+    excerpt: Excerpt | None = None,
+    playing: Playing | None = None,
+) -> Screen:
+    """Draw a screen.
 
     Args:
         snapshot: What the daemon published last.
@@ -37,23 +47,29 @@ def view(snapshot: Snapshot, ui: Ui, width: int, height: int, now: datetime, *, 
         height: Rows; exactly so many lines come back.
         now: Zone-aware time on the publisher's clock; data age is counted from it.
         silent_s: Seconds since the publisher was last heard.
+        excerpt: The spectrum of the fibre that is open.
+        playing: How a recorded night is played; ``None`` for what is heard live.
     """
     pen = Pen(width, ASCII if ui.ascii else UNICODE, THEMES[ui.theme])
     stand = standing(snapshot, now, silent_s=silent_s)
     if width < SMALLEST[0] or height < SMALLEST[1]:
         return _finish(pen, [_one_line(pen, snapshot, stand)], height)
     if ui.help:
-        return _finish(pen, _help(pen), height)
+        return _finish(pen, _help(pen, height, replay=playing is not None), height)
     is_wide = width >= WIDE[0] and height >= WIDE[1]
     overview = ui.view == 1 and ui.fibre is None
-    top = _top(pen, snapshot, stand, now, overview=overview, wide=is_wide, frozen=ui.frozen)
-    bottom = [*panels.alarms(pen, snapshot, 1), _last_row(pen, ui)]
+    top = _top(pen, snapshot, stand, now, overview=overview, wide=is_wide, frozen=ui.frozen, playing=playing)
+    bottom = [*panels.alarms(pen, snapshot, 1), _last_row(pen, ui, playing)]
     if is_wide:
         waiting = len(to_acknowledge(snapshot))
         rule = pen.rule("alarms and log", f"{waiting} to acknowledge" if waiting else "")
-        bottom = [rule, *panels.alarms(pen, snapshot, 4), _last_row(pen, ui)]
+        bottom = [rule, *panels.alarms(pen, snapshot, 4), _last_row(pen, ui, playing)]
+    if ui.form is not None:
+        return _finish(
+            pen, [*top, *form.draw(pen, ui.form, height - len(top) - len(bottom))], height - len(bottom), bottom=bottom
+        )
     if not overview:
-        return _page(pen, snapshot, stand, ui, top, bottom, height, wide=is_wide)
+        return _page(pen, snapshot, stand, ui, top, bottom, height, wide=is_wide, excerpt=excerpt)
     middle = _wide_middle(pen, snapshot, stand) if is_wide else _middle(pen, snapshot, height - len(top) - len(bottom))
     above = [*top, *middle]
     room = height - len(above) - len(bottom) - 2
@@ -106,6 +122,7 @@ def _page(
     height: int,
     *,
     wide: bool,
+    excerpt: Excerpt | None,
 ) -> Screen:
     """A view other than the overview, or one fibre."""
     room = height - len(top) - len(bottom)
@@ -117,7 +134,7 @@ def _page(
             lines = [*top, pen.row(f" fibre {ui.fibre} is not in this design; esc goes back")]
             return _finish(pen, lines, height - len(bottom), bottom=bottom)
         beside = tuple(listed[n % len(listed)].fibre for n in (place - 1, place + 1)) if listed else None
-        lines = [*top, *pages.fibre(pen, snapshot, row, _labels(snapshot, row), room)]
+        lines = [*top, *pages.fibre(pen, snapshot, row, _labels(snapshot, row), room, excerpt=excerpt, plot=ui.plot)]
         return _finish(pen, lines, height - len(bottom), bottom=bottom, beside=beside)
     if ui.view == 2 and snapshot.fibres:
         return _fibres(pen, snapshot, ui, top, bottom, height, wide=wide)
@@ -131,22 +148,38 @@ def _labels(snapshot: Snapshot, row: FibreRow) -> list[str]:
     return labels + [label for label in LABELS if label in row.ratio and label not in labels]
 
 
-def _last_row(pen: Pen, ui: Ui) -> Text:
+def _last_row(pen: Pen, ui: Ui, playing: Playing | None) -> Text:
     """The keys, or what is being typed, or what a key has to say."""
+    if ui.form is not None:
+        return pen.row(" an override is being filled in: esc gives it up, ctrl-c too")
+    if ui.jump is not None:
+        return pen.row(f" jump to hh:mm {ui.jump}_", "   enter: go   esc: back")
     if ui.typed is not None:
         return pen.row(f" find / {ui.typed}_", "   enter: find   esc: back")
-    return pen.row((f" {pen.sentence(ui.note, pen.width - 2)}", pen.theme.heading)) if ui.note else panels.keys(pen)
+    return (
+        pen.row((f" {pen.sentence(ui.note, pen.width - 2)}", pen.theme.heading))
+        if ui.note
+        else panels.keys(pen, ui, playing)
+    )
 
 
 def _top(
-    pen: Pen, snapshot: Snapshot, stand: Standing, now: datetime, *, overview: bool, wide: bool, frozen: bool
+    pen: Pen,
+    snapshot: Snapshot,
+    stand: Standing,
+    now: datetime,
+    *,
+    overview: bool,
+    wide: bool,
+    frozen: bool,
+    playing: Playing | None,
 ) -> list[Text]:
     """Everything that a tired reader must see: who, how far, how old, what to do, why."""
     note = panels.model_note(snapshot)
     # 40 cells are what the exposure count and the data age may take beside the note.
     inline = bool(note) and len(note) <= pen.width - 40
     lines = [
-        panels.header(pen, snapshot, stand, now, frozen=frozen),
+        panels.header(pen, snapshot, stand, now, frozen=frozen, playing=playing),
         panels.progress(pen, snapshot, stand, note=inline),
     ]
     if note and not inline:
@@ -186,10 +219,16 @@ def _one_line(pen: Pen, snapshot: Snapshot, stand: Standing) -> Text:
     return pen.parts((0, source), (0, said.verdict), (3, said.head), (1, age), (2, "enlarge the window"))
 
 
-def _help(pen: Pen) -> list[Text]:
+def _help(pen: Pen, height: int, *, replay: bool) -> list[Text]:
+    shown = {**REPLAY_KEYS, **KEYS} if replay else KEYS
     lines = [pen.rule("keys")]
-    lines += [pen.row(f"   {key:<14} {what}") for key, what in KEYS.items()]
-    lines += [pen.row(), pen.rule("states of a target")]
+    lines += [pen.row(f"   {key:<14} {what}") for key, what in shown.items()]
+    states = _meanings(pen)
+    return lines + states if len(lines) + len(states) <= height else lines
+
+
+def _meanings(pen: Pen) -> list[Text]:
+    lines = [pen.rule("states of a target")]
     meaning = (
         "every goal met with the rule's confidence", "goals within two exposures", "goals before the cap",
         "not before the cap, or never: does not hold the field", "outside what the network knows, or a bad spectrum",

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import zip_longest
 
 from rich.text import Text
 
 from live_spec.events import TargetState
 from live_spec.labels import symbol
-from live_spec.snapshot import FibreRow, Snapshot
+from live_spec.snapshot import Excerpt, FibreRow, Snapshot
+from live_spec.view import charts, panels
 from live_spec.view import format as fmt
-from live_spec.view import panels
 from live_spec.view.choose import worst
 from live_spec.view.pen import Pen
 from live_spec.view.plain import to_acknowledge
@@ -19,6 +18,7 @@ from live_spec.view.states import Standing
 from live_spec.view.verdict import probability
 
 CHART_ROWS = 13
+SPECTRUM_ROWS = 10
 SIDE_WIDTH = 110
 """From this width on a cause has room beside the numbers."""
 
@@ -90,8 +90,20 @@ def log(pen: Pen, snapshot: Snapshot, stand: Standing, rows: int) -> list[Text]:
     return lines + panels.log(pen, snapshot.log, rows - len(lines))
 
 
-def fibre(pen: Pen, snapshot: Snapshot, row: FibreRow, labels: Sequence[str], rows: int) -> list[Text]:
-    """One fibre: values against goals, why it is in its state, and sigma of its worst element by exposure."""
+def fibre(
+    pen: Pen,
+    snapshot: Snapshot,
+    row: FibreRow,
+    labels: Sequence[str],
+    rows: int,
+    *,
+    excerpt: Excerpt | None = None,
+    plot: int = 0,
+) -> list[Text]:
+    """One fibre: values against goals, why it is in its state, sigma of its worst element by exposure, its spectrum.
+
+    Where there is no room for both charts, ``plot`` says which: 0 the uncertainty, 1 the spectrum.
+    """
     state = TargetState(row.state)
     label, ratio = worst(row)
     left = "" if row.left is None else f"{row.left} more" if row.left else "done"
@@ -127,27 +139,11 @@ def fibre(pen: Pen, snapshot: Snapshot, row: FibreRow, labels: Sequence[str], ro
     blank = [table.row()] * max(0, len(told) - len(cells))
     lines += pen.beside([*cells, *blank], told)[: max(1, rows - len(lines))]
     room = rows - len(lines)
-    if label is not None and room >= 3 and len(row.sigma_history) > 0:
-        sigma = row.sigma.get(label)
-        goal = sigma / ratio if sigma is not None and ratio else None
-        lines += _chart(pen, row.sigma_history, goal, label, min(room, CHART_ROWS))
-    return lines
-
-
-def _chart(pen: Pen, history: Sequence[float | None], goal: float | None, label: str, rows: int) -> list[Text]:
-    """Sigma after each exposure as a bar, its number and the goal beside it; one line per exposure."""
-    title = f"sigma of {symbol(label)} after each exposure"
-    lines = [pen.rule(title, f"goal {fmt.sigma(goal, label)}" if goal is not None else "")]
-    shown = list(enumerate(history, 1))[-(rows - 1) :]
-    highest = max([value for _, value in shown if value is not None] + [goal or 0.0], default=0.0)
-    width = pen.width - 16
-    mark = min(width - 1, int(width * goal / highest)) if goal and highest > 0 else None
-    for number, value in shown:
-        drawn = "" if value is None or highest <= 0 else fmt.bar(value / highest, width, pen.glyphs)
-        signs = [one if one else " " for one, _ in zip_longest(drawn, range(width), fillvalue="")]
-        if mark is not None and signs[mark] == " ":
-            signs[mark] = pen.glyphs.wall
-        at_goal = value is not None and goal is not None and value <= goal
-        sign = pen.glyphs.states[TargetState.AT_GOAL] if at_goal else " "
-        lines.append(pen.row(f" {number:>4}  {fmt.sigma(value, label):>5} {sign} ", "".join(signs)))
+    goal = row.sigma[label] / ratio if label is not None and ratio and row.sigma.get(label) else None  # type: ignore[operator]
+    both = room >= CHART_ROWS // 2 + SPECTRUM_ROWS
+    if label is not None and row.sigma_history and (both or not plot) and room >= 3:
+        n_chart = min(room - SPECTRUM_ROWS if both else room, CHART_ROWS)
+        lines += charts.sigma_chart(pen, row, goal, label, n_chart)
+    if (both or plot) and rows - len(lines) >= 3:
+        lines += charts.spectrum(pen, excerpt, label, min(SPECTRUM_ROWS, rows - len(lines)))
     return lines

@@ -15,13 +15,22 @@ from live_spec.snapshot import Alarm, ElementRow, FibreRow, Snapshot
 from live_spec.view import format as fmt
 from live_spec.view.pen import Cell, Pen
 from live_spec.view.states import Phase, Standing
+from live_spec.view.ui import Playing, Ui
 from live_spec.view.verdict import probability, words
 
 FULL_PASSES = 100
 """Dropout passes a full answer has; fewer are said on the screen."""
 
 
-def header(pen: Pen, snapshot: Snapshot, stand: Standing, now: datetime, *, frozen: bool = False) -> Text:
+def header(
+    pen: Pen,
+    snapshot: Snapshot,
+    stand: Standing,
+    now: datetime,
+    *,
+    frozen: bool = False,
+    playing: Playing | None = None,
+) -> Text:
     """Who speaks, about what, when: reversed unless live and advising, so that no other screen passes for it."""
     lapse = {Phase.STALE: "STALE", Phase.LOST: "LOST"}.get(stand.phase, "")
     live = snapshot.source == "LIVE"
@@ -32,6 +41,7 @@ def header(pen: Pen, snapshot: Snapshot, stand: Standing, now: datetime, *, froz
         (0, (mark, pen.theme.serious if lapse else pen.theme.heading)),
         (0, (shadow, pen.theme.marked)),
         (0, ("FROZEN" if frozen else "", pen.theme.marked)),
+        (0, playing.words if playing else ""),
         (3, snapshot.telescope or ""),
         (2, f"field {snapshot.field}" if snapshot.field else ""),
         (1, f"design {snapshot.design}" if snapshot.design else ""),
@@ -318,9 +328,22 @@ def log(pen: Pen, entries: Sequence[str], rows: int) -> list[Text]:
     return [pen.row((f"   {pen.sentence(entry, pen.width - 4)}", pen.theme.quiet)) for entry in newest]
 
 
-def keys(pen: Pen) -> Text:
+def keys(pen: Pen, ui: Ui, playing: Playing | None) -> Text:
     """What can be typed."""
+    if playing is not None:
+        return pen.parts(
+            (0, "? help"), (0, f"space {'play' if playing.paused else 'pause'}"), (0, "[ ] exposure"), (1, "{ } visit"),
+            (1, "+ - speed"), (1, "T jump"), (2, "/ find"), (3, "s sort"), (2, "enter open"), (2, "1-6 views"),
+            (4, "e export"), (0, "q quit"), gap="  ",
+        )  # fmt: skip
+    if ui.fibre is not None:
+        return pen.parts(
+            (0, "? help"), (0, "esc back"), (0, "n p next and previous fibre"), (1, "v spectrum or sigma"),
+            (2, "1-6 views"), (2, "e export"), (0, "q quit"), gap="  ",
+        )  # fmt: skip
+    decide = ((1, "a ack"), (1, "o override")) if ui.operator else ()
     return pen.parts(
         (0, "? help"), (4, "j k move"), (1, "/ find"), (2, "s sort"), (2, "f filter"), (1, "enter open"),
-        (1, "1-6 views"), (3, "p freeze"), (4, "e export"), (5, "t theme"), (6, "u ascii"), (0, "q quit"), gap="  ",
+        (1, "1-6 views"), *decide, (3, "p freeze"), (4, "e export"), (5, "t theme"), (6, "u ascii"), (0, "q quit"),
+        gap="  ",
     )  # fmt: skip

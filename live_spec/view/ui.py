@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
+from typing import Any
 
+from live_spec.snapshot import Snapshot
 from live_spec.view.choose import SHOW, SORT, BadSearch, search
+from live_spec.view.form import Form, type_into
 from live_spec.view.theme import THEMES
 
 VIEWS = ("overview", "fibres", "elements", "conditions", "history", "log")
@@ -36,6 +40,35 @@ class Ui:
     frozen: bool = False
     note: str = ""
     """One sentence in place of the keys, until the next key."""
+    plot: int = 0
+    """Which chart of a fibre is drawn where there is room for one: sigma, spectrum."""
+    operator: str | None = None
+    """Who may acknowledge and override here; ``None`` for a screen that only shows."""
+    form: Form | None = None
+    """The override that is being filled in."""
+    jump: str | None = None
+    """The time of day that is being typed in a replay."""
+    wish: dict[str, Any] | None = None
+    """What a key asked for that is not of the screen: a request to the daemon, or a jump in a replay."""
+
+    @property
+    def is_typing(self) -> bool:
+        """Whether letters are text and not keys."""
+        return self.typed is not None or self.form is not None or self.jump is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Playing:
+    """How a recorded night is played."""
+
+    speed: float
+    paused: bool
+    place: str = ""
+    """Which exposure of how many."""
+
+    @property
+    def words(self) -> str:
+        return " ".join(part for part in (f"x{self.speed:g}", "PAUSED" if self.paused else "", self.place) if part)
 
 
 KEYS: dict[str, str] = {
@@ -48,13 +81,25 @@ KEYS: dict[str, str] = {
     "f": "show all, late, out of reach, not trusted, at goal",
     "s S": "sort by need, fibre, H, S/N, left, P(goal); reverse",
     "c": "cells: sigma / goal, sigma, value",
-    "p": "freeze the screen, and go on",
-    "e": "export this moment as SVG, TXT and JSON",
+    "v": "in a fibre: sigma by exposure, or the spectrum at the worst element's lines",
+    "p e": "freeze the screen; export this moment as SVG, TXT and JSON",
+    "a A o": "acknowledge the first alarm, all; override (with --operator)",
     "t u": "next theme; unicode or ASCII signs",
     "?": "this page, and back",
     "q ctrl-c": "quit",
 }
 """Keys by what they do; ``q`` and ``e`` are the monitor's own, all others are :func:`reduce`'s."""
+
+REPLAY_KEYS: dict[str, str] = {
+    "space": "play, pause",
+    "[ ]": "one exposure back, on",
+    "{ }": "one visit back, on",
+    "+ -": "twice, half the speed",
+    "T": "jump to a time of the night: 03:12",
+}
+"""Keys of a replay besides :data:`KEYS`."""
+
+READ_ONLY = "this screen only shows: start it with --operator NAME to acknowledge and to override"
 
 
 def reduce(
@@ -65,6 +110,7 @@ def reduce(
     page: int,
     selected: int | None = None,
     beside: tuple[int, ...] | None = None,
+    snapshot: Snapshot | None = None,
 ) -> Ui:
     """The state after a key; an unknown key changes nothing.
 
@@ -75,7 +121,13 @@ def reduce(
         page: Rows on the screen.
         selected: The fibre of the selected row.
         beside: The fibres before and after the open one.
+        snapshot: What is on the screen.
     """
+    ui = replace(ui, wish=None)
+    if ui.form is not None:
+        return _fill(ui, ui.form, key)
+    if ui.jump is not None:
+        return _jump(ui, key)
     if ui.typed is not None:
         return _type(ui, key)
     ui = replace(ui, note="")
@@ -87,6 +139,10 @@ def reduce(
         return replace(ui, theme=_next(list(THEMES), ui.theme))
     if key == "u":
         return replace(ui, ascii=not ui.ascii)
+    if key == "T" and snapshot is not None and snapshot.source == "REPLAY":
+        return replace(ui, jump="")
+    if key in ("a", "A", "o") and snapshot is not None:
+        return _decide(ui, key, snapshot)
     if key == "p" and ui.fibre is None:
         return replace(ui, frozen=not ui.frozen)
     if key in "123456":
@@ -96,7 +152,7 @@ def reduce(
             return replace(ui, fibre=None)
         if key in ("n", "p", "j", "k", "down", "up") and beside:
             return replace(ui, fibre=beside[key in ("n", "j", "down")])
-        return ui
+        return replace(ui, plot=1 - ui.plot) if key == "v" else ui
     return _list(ui, key, n_fibres=n_fibres, page=page, selected=selected)
 
 
@@ -124,6 +180,46 @@ def _list(ui: Ui, key: str, *, n_fibres: int, page: int, selected: int | None) -
     if key == "c":
         return replace(ui, cells=_next(list(CELLS), ui.cells))
     return ui
+
+
+def _decide(ui: Ui, key: str, snapshot: Snapshot) -> Ui:
+    """Acknowledge, or open the form of an override."""
+    if ui.operator is None:
+        return replace(ui, note=READ_ONLY)
+    if snapshot.control is None:
+        return replace(ui, note="the daemon takes no acknowledgements and no overrides: its log says why")
+    if key == "o":
+        if snapshot.visit is None:
+            return replace(ui, note="no visit is open: there is nothing to override")
+        given = snapshot.advice
+        said = f"{given.verdict} after exposure {given.exposure}" if given else ""
+        return replace(ui, form=Form(snapshot.visit, snapshot.exposure, ui.operator, said))
+    waiting = [alarm.kind for alarm in snapshot.alarms if not alarm.acked_by and not alarm.muted]
+    if not waiting:
+        return replace(ui, note="no alarm waits for anybody")
+    return replace(ui, wish={"acknowledge": waiting if key == "A" else waiting[:1], "author": ui.operator})
+
+
+def _fill(ui: Ui, form: Form, key: str) -> Ui:
+    """A key while an override is filled in."""
+    if form.confirming and key == "enter":
+        return replace(ui, form=None, wish=form.request)
+    filled = type_into(form, key)
+    return replace(ui, form=filled, note="" if filled else "nothing was recorded")
+
+
+def _jump(ui: Ui, key: str) -> Ui:
+    """A key while a time of day is typed."""
+    assert ui.jump is not None
+    if key == "esc":
+        return replace(ui, jump=None)
+    if key == "backspace":
+        return replace(ui, jump=ui.jump[:-1])
+    if key == "enter":
+        if not re.fullmatch(r"([01]?\d|2[0-3]):[0-5]\d", ui.jump):
+            return replace(ui, jump=None, note=f"{ui.jump!r} is no time of day such as 03:12")
+        return replace(ui, jump=None, wish={"jump": ui.jump})
+    return replace(ui, jump=ui.jump + key) if len(key) == 1 and len(ui.jump) < 5 else ui
 
 
 def _type(ui: Ui, key: str) -> Ui:

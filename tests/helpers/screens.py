@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
-from math import sqrt
+from math import exp, sin, sqrt
 
 from live_spec.events import Advice, Choice, Contribution, Finish, TargetState, Verdict
-from live_spec.snapshot import Alarm, Conditions, ElementRow, FibreRow, PastAdvice, Snapshot
+from live_spec.snapshot import Alarm, Conditions, ElementRow, Excerpt, FibreRow, PastAdvice, Snapshot, Window
 
 VISIT = "102631-61366"
 NOW = datetime(2026, 11, 22, 10, 12, 18, tzinfo=UTC)
@@ -39,9 +39,9 @@ WHY = {
 }
 
 
-def _worst_history(ratios: dict[str, float | None]) -> tuple[float, ...]:
+def _worst_history(ratios: dict[str, float | None], numbers: tuple[int, ...] = (1, 2, 3, 4)) -> tuple[float, ...]:
     label = max(ratios, key=lambda name: ratios[name] or 0.0)
-    return tuple((ratios[label] or 0.0) * GOALS[label] * sqrt(4 / n) for n in (1, 2, 3, 4))
+    return tuple((ratios[label] or 0.0) * GOALS[label] * sqrt(4 / n) for n in numbers)
 
 
 @cache
@@ -78,6 +78,7 @@ def fibres(n: int) -> tuple[FibreRow, ...]:
                 p_goal={"at goal": 0.94, "1-2 more": 0.55, "3-6 more": 0.18}.get(state, 0.0) if known else None,
                 why=WHY.get(state, ""),
                 sigma_history=() if state is TargetState.NO_DATA else _worst_history(ratios),
+                sigma_forecast=() if state is TargetState.NO_DATA else _worst_history(ratios, (5, 6, 7, 8)),
                 photon_share=None if state is TargetState.NO_DATA else 0.71,
             )
         )
@@ -224,7 +225,7 @@ def waiting() -> Snapshot:
     unmeasured = tuple(
         replace(row, snr=None, state="no data", ratio=dict.fromkeys(GOALS), value=dict.fromkeys(GOALS),
                 sigma=dict.fromkeys(GOALS), left=None, p_goal=None, why="no spectrum yet", sigma_history=(),
-                photon_share=None)
+                sigma_forecast=(), photon_share=None)
         for row in full.fibres
     )  # fmt: skip
     return replace(
@@ -277,6 +278,18 @@ def alarmed() -> Snapshot:
     )
     seen = replace(low, times=3, acked_by="kp", acked_at="2026-11-22T10:08:00Z")
     return replace(full, alarms=(replace(lost, level="critical"), over, seen, slow))  # fmt: skip
+
+
+def excerpt(fibre: int, label: str) -> Excerpt:
+    """Four lines of different depth, one of them with pixels of which nothing is known."""
+
+    def window(centre_aa: float, depth: float, gap: int = -1) -> Window:
+        flux = (1 - depth * exp(-0.5 * ((i - 20) / 2.5) ** 2) + 0.02 * sin(1.7 * i) for i in range(41))
+        known = tuple(None if i in (gap, gap + 1) else value for i, value in enumerate(flux))
+        return Window(centre_aa, centre_aa / 10 ** (6e-6 * 20), known, 0.012)
+
+    lines = (window(15173.2, 0.3), window(15337.1, 0.12), window(16589.0, 0.22, gap=24), window(16673.4, 0.5))
+    return Excerpt(VISIT, 4, fibre, label, lines)
 
 
 NOTE = "trained on simulated spectra"

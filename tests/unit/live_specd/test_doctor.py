@@ -48,7 +48,7 @@ def test_05_every_problem_has_a_next_command(small_bundle: Path, tmp_path: Path)
 
 
 def test_a_small_terminal_and_a_full_disk_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("live_specd.monitor.is_terminal", lambda: True)
+    monkeypatch.setattr("live_specd.pictures.is_terminal", lambda: True)
     assert module._terminal(lambda: os.terminal_size((60, 20))).next.startswith("enlarge")
     monkeypatch.setattr(module, "NONE_GB", 1e9)
     assert module._disk(tmp_path / "a" / "b").state == "fail"

@@ -12,12 +12,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from helpers.screens import ADVICE, NOW, STATES, fibres, field
+from helpers.screens import ADVICE, NOW, STATES, excerpt, fibres, field
 from rich.cells import cell_len
 from rich.console import Console
 
 from live_spec.events import Finish, TargetState, Verdict
-from live_spec.snapshot import Snapshot
+from live_spec.snapshot import Excerpt, Snapshot
+from live_spec.view.form import Form
 from live_spec.view.glyphs import ASCII, UNICODE
 from live_spec.view.overview import view
 from live_spec.view.pen import Screen
@@ -29,9 +30,9 @@ SIZES = [(80, 24), (120, 40), (140, 45), (200, 60)]
 ALL = [*STATES, "lost"]
 
 
-def draw(state: str, width: int = 80, height: int = 24, ui: Ui | None = None) -> Screen:
+def draw(state: str, width: int = 80, height: int = 24, ui: Ui | None = None, excerpt: Excerpt | None = None) -> Screen:
     snapshot = STATES["continue" if state == "lost" else state]()
-    return view(snapshot, ui or Ui(), width, height, NOW, silent_s=7.0 if state == "lost" else 0.2)
+    return view(snapshot, ui or Ui(), width, height, NOW, silent_s=7.0 if state == "lost" else 0.2, excerpt=excerpt)
 
 
 def line_with(text: str, word: str) -> str:
@@ -51,7 +52,8 @@ def test_golden(state: str, size: tuple[int, int], ascii_only: bool) -> None:
 
 PAGES = {
     "fibres": Ui(view=2), "elements": Ui(view=3), "conditions": Ui(view=4), "history": Ui(view=5), "log": Ui(view=6),
-    "fibre": Ui(fibre=35),
+    "fibre": Ui(fibre=35), "spectrum": Ui(fibre=35, plot=1),
+    "override": Ui(operator="kp", form=Form("102631-61366", 4, "kp", "CONTINUE after exposure 4", at=1, reason="moon")),
 }  # fmt: skip
 
 
@@ -59,7 +61,7 @@ PAGES = {
 @pytest.mark.parametrize("size", SIZES, ids=[f"{w}x{h}" for w, h in SIZES])
 @pytest.mark.parametrize("name", PAGES)
 def test_golden_pages(name: str, size: tuple[int, int], ascii_only: bool) -> None:
-    screen = draw("continue", *size, replace(PAGES[name], ascii=ascii_only))
+    screen = draw("continue", *size, replace(PAGES[name], ascii=ascii_only), excerpt=excerpt(35, "fe_h"))
     assert [cell_len(line.plain) for line in screen.lines] == [size[0]] * size[1]
     path = GOLDEN / f"view-{name}-{size[0]}x{size[1]}-{'ascii' if ascii_only else 'unicode'}.txt"
     text = re.sub(r" +$", "", screen.text, flags=re.MULTILINE)

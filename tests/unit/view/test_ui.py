@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from helpers.screens import field
 
 from live_spec.view.theme import THEMES
 from live_spec.view.ui import KEYS, Ui, reduce
@@ -47,11 +50,13 @@ def test_unknown_keys_change_nothing() -> None:
 
 
 def test_every_key_on_the_help_page_does_something() -> None:
-    listed, opened = Ui(top=10, at=1), Ui(fibre=7, find="ni>1")
+    listed, opened = Ui(top=10, at=1, operator="kp"), Ui(fibre=7, find="ni>1")
+    snapshot = replace(field(), control="ipc:///run/control")
     for names in KEYS:
         for key in names.split():
             changed = [
-                reduce(ui, key, n_fibres=300, page=3, selected=9, beside=(6, 8)) != ui for ui in (listed, opened)
+                reduce(ui, key, n_fibres=300, page=3, selected=9, beside=(6, 8), snapshot=snapshot) != ui
+                for ui in (listed, opened)
             ]
             assert key in ("q", "ctrl-c", "e") or any(changed), key
 
