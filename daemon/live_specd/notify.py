@@ -41,6 +41,8 @@ class Notifier(threading.Thread):
             self._waiting.put_nowait(document)
         except queue.Full:
             self.n_dropped += 1
+            if self.n_dropped & (self.n_dropped - 1):
+                return  # said at 1, 2, 4, 8, ...: the log is no second flood
             log.warning("%s is too slow: %d events were not told", self._command[0], self.n_dropped)
 
     def close(self) -> None:

@@ -44,14 +44,17 @@ def program(folder: Path, body: str) -> str:
 
 
 def test_a_program_is_told_and_never_waited_for(tmp_path: Path) -> None:
-    said, begun = tmp_path / "said", tmp_path / "begun"
-    notifier = Notifier([program(tmp_path, f"touch {begun}; cat >> {said}; echo >> {said}; sleep 0.2")])
+    said, begun, go = (tmp_path / name for name in ("said", "begun", "go"))
+    notifier = Notifier(
+        [program(tmp_path, f"touch {begun}; cat >> {said}; echo >> {said}; until [ -e {go} ]; do sleep 0.01; done")]
+    )
     started_s = time.monotonic()
     notifier.tell(b'{"n": 0}')
     until(begun.exists, "the program has begun", 10.0)
     for n in range(1, 40):
         notifier.tell(json.dumps({"n": n}).encode())
     assert time.monotonic() - started_s < 10.0
+    go.touch()
     assert notifier.n_dropped == 39 - WAITING
     until(lambda: len(said.read_text().splitlines()) >= 3, "three events were told", 20.0)
     assert [json.loads(line)["n"] for line in said.read_text().splitlines()[:3]] == [0, 1, 2]
