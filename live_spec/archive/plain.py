@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from live_spec.archive.packed import SCHEMA, unpack
 from live_spec.archive.spectrum import ArchivedSpectrum, UnreadableFile, clean_flags, clean_flux
+from live_spec.archive.universe import is_universe, universe_spectra
 from live_spec.spectra.bitmasks import PixelBit
 from live_spec.spectra.grid import APSTAR
 
@@ -30,10 +31,14 @@ def read_npz(path: Path) -> tuple[ArchivedSpectrum, ...]:
     return _spectra(path.name, arrays, ", ".join(f"{key} {shape}" for key, (shape, _) in found.items()))
 
 
-def read_parquet(path: Path) -> tuple[ArchivedSpectrum, ...]:
-    """The plain arrays as list columns, or a packed file such as the bundled samples."""
+def read_parquet(path: Path, part: int | None = None) -> tuple[ArchivedSpectrum, ...]:
+    """The plain arrays as list columns, a packed file such as the bundled samples, or rows of the Multimodal Universe.
+
+    With ``part`` only that row group is read.
+    """
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            table = file.read() if part is None else file.read_row_group(part)
     except (pa.ArrowException, OSError) as error:
         raise UnreadableFile(f"{path.name}: not a readable Parquet file ({error}); expected {EXPECTED}") from error
     if (table.schema.metadata or {}).get(b"schema") == SCHEMA:
@@ -41,6 +46,8 @@ def read_parquet(path: Path) -> tuple[ArchivedSpectrum, ...]:
             return unpack(table)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UnreadableFile(f"{path.name}: a damaged file of packed spectra ({error})") from error
+    if is_universe(table.schema):
+        return universe_spectra(path.name, table)
     arrays: dict[str, NDArray[Any]] = {}
     for key in ("flux", "ivar", "mask", "star"):
         if key in table.column_names:

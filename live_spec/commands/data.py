@@ -1,4 +1,4 @@
-"""``live-spec data``: model spectra for training as Parquet shards."""
+"""``live-spec data``: data sets as Parquet shards, synthesized or from an archive: build, split, info."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from live_spec.commands.observed_data import CUTS, Cuts, build_observed, require_same, write_whole
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
 SCHEMA = "live-spec.model-spectra/1"
+FOLDER = click.Path(file_okay=False, path_type=Path)
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 NUISANCES = ("other_h", "vmicro_kms", "vmacro_kms", "c12_c13")
 
 
@@ -23,15 +27,60 @@ def data() -> None:
 
 
 @data.command()
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the shards.")
-@click.option("--n", "n_spectra", type=click.IntRange(1), default=4000, show_default=True, help="Number of spectra.")
-@click.option("--seed", type=click.IntRange(0), default=7, show_default=True, help="Row r is drawn from (seed, r).")
-@click.option("--shard", "shard_rows", type=click.IntRange(1), default=200, show_default=True, help="Rows in a shard.")
-def build(out: Path, n_spectra: int, seed: int, shard_rows: int) -> None:
-    """Synthesize noise-free spectra of stars drawn wider than nature.
+@click.option("--out", type=FOLDER, required=True, help="Folder for the shards.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=7, show_default=True, help="Stars drawn, or order of the files."
+)
+@click.option("--shard", type=click.IntRange(1), default=200, show_default=True, help="Rows, or files read, per shard.")
+@click.option(
+    "--n", "n_spectra", type=click.IntRange(1), default=4000, show_default=True, help="Spectra to synthesize."
+)
+@click.option(
+    "--from", "sources", multiple=True, metavar="PATH", type=click.Path(exists=True, path_type=Path),
+    help="Instead of synthesizing: a file or folder of observed spectra; may be repeated.",
+)  # fmt: skip
+@click.option("--labels", type=FILE, help="Table with the stars' labels: allStar, or FITS, Parquet, CSV like it.")
+@click.option("--spectra", type=click.Choice(["combined", "visits", "all"]), default="combined", show_default=True)
+@click.option("--cuts", default=",".join(CUTS), show_default=True, help="Cuts applied to stars; `none` for none.")
+@click.option("--min-snr", type=float, default=200.0, show_default=True, help="Of the star, for the cut `snr`.")
+@click.option("--teff", "teff_k", nargs=2, type=float, default=(4000.0, 5500.0), show_default=True, help="For `teff`.")
+def build(
+    out: Path,
+    seed: int,
+    shard: int,
+    n_spectra: int,
+    sources: tuple[Path, ...],
+    labels: Path | None,
+    spectra: str,
+    cuts: str,
+    min_snr: float,
+    teff_k: tuple[float, float],
+) -> None:
+    """Make a data set: synthesized stars drawn wider than nature, or with --from an archive's own spectra.
+
+    Observed spectra (apStar, mwmStar, Multimodal Universe and whatever `live-spec infer` reads) are brought to rest,
+    divided by their continuum and joined with the labels of --labels, or of their own file. The cuts are those of
+    Leung & Bovy 2018: `snr`; `teff`; `flags` (no ASPCAPFLAG, no STARFLAG); `rv` (velocity scatter at most 1 km/s). A
+    star of which a cut's number is not known does not pass it.
 
     Each shard is written whole or not at all; the same command run again goes on where it stopped.
     """
+    if not sources:
+        if labels is not None:
+            raise click.UsageError("--labels goes with --from; synthesized stars bring their own labels")
+        _synthesize(out, n_spectra, seed, shard)
+        return
+    applied = () if cuts == "none" else tuple(cut.strip() for cut in cuts.split(","))
+    if unknown := [cut for cut in applied if cut not in CUTS]:
+        raise click.BadParameter(f"no cut {unknown[0]!r}; there are {', '.join(CUTS)}, none", param_hint="--cuts")
+    chosen = Cuts(applied, min_snr, teff_k)
+    tally = build_observed(sources, out, labels, chosen, spectra, seed, shard)
+    if tally.kept == 0:
+        raise click.ClickException(f"{tally.describe()}. --cuts chooses which cuts count, --labels brings labels")
+    click.echo(f"{out}: {tally.describe()}", err=True)
+
+
+def _synthesize(out: Path, n_spectra: int, seed: int, shard_rows: int) -> None:
     import numpy as np
     import pyarrow.parquet as pq
 
@@ -46,7 +95,7 @@ def build(out: Path, n_spectra: int, seed: int, shard_rows: int) -> None:
         rows = range(first, min(first + shard_rows, n_spectra))
         path = out / f"spectra-{first:07d}.parquet"
         if path.exists():
-            _require_same(path, meta)
+            require_same(path, meta)
             if pq.read_metadata(path).num_rows >= len(rows):
                 continue
         stars, flux = [star_of_row(seed, row) for row in rows], []
@@ -54,10 +103,7 @@ def build(out: Path, n_spectra: int, seed: int, shard_rows: int) -> None:
             flux.append(star.synthesize(synthesizer))
             made += 1
         _progress(path, rows.stop, n_spectra, made, time.monotonic() - started)
-        table = _table(list(rows), stars, np.stack(flux)).replace_schema_metadata(meta)
-        partial = path.with_suffix(".partial")
-        pq.write_table(table, partial, compression="zstd", use_dictionary=False)
-        partial.replace(path)
+        write_whole(path, _table(list(rows), stars, np.stack(flux)).replace_schema_metadata(meta))
     click.echo(f"{n_spectra} spectra in {out}", err=True)
 
 
@@ -89,17 +135,6 @@ def _metadata(seed: int) -> dict[bytes, bytes]:
     return {b"live_spec": json.dumps(meta, sort_keys=True).encode()}
 
 
-def _require_same(path: Path, meta: dict[bytes, bytes]) -> None:
-    import pyarrow.parquet as pq
-
-    found = (pq.read_schema(path).metadata or {}).get(b"live_spec")
-    if found != meta[b"live_spec"]:
-        raise click.ClickException(
-            f"{path} was made with {found.decode() if found else 'no record of how'}; this run would make "
-            f"{meta[b'live_spec'].decode()}. Choose an empty folder."
-        )
-
-
 def _progress(path: Path, done: int, total: int, made: int, elapsed_s: float) -> None:
     rate_s = elapsed_s / max(made, 1)
     left_min = (total - done) * rate_s / 60
@@ -108,13 +143,52 @@ def _progress(path: Path, done: int, total: int, made: int, elapsed_s: float) ->
 
 @data.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def info(folder: Path, as_json: bool) -> None:
-    """Say what a folder of shards holds."""
-    import pyarrow.compute as pc
+@click.option("--out", type=FOLDER, required=True, help="For its folders `train` and `held-out`.")
+@click.option(
+    "--held-out", "share", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.1, show_default=True
+)
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
+def split(folder: Path, out: Path, share: float, seed: int) -> None:
+    """Split a data set by star: all spectra of a star go to the same side.
+
+    The side follows from the seed and the star's name alone, so a star keeps it when the set grows.
+    """
+    import numpy as np
     import pyarrow.parquet as pq
 
-    from live_spec.labels import LABELS
+    paths, meta = shards(folder)
+    counts = dict.fromkeys(("train", "held-out"), 0)
+    for path in paths:
+        table = pq.read_table(path)
+        stars = table["star" if "star" in table.column_names else "row"].to_pylist()
+        held = np.array([_draw(seed, str(star)) < share for star in stars], bool)
+        for part, rows in (("train", ~held), ("held-out", held)):
+            whole = meta | {"split": {"part": part, "share": share, "seed": seed}}
+            own = {b"live_spec": json.dumps(whole, sort_keys=True).encode()}
+            target = out / part / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.exists():
+                require_same(target, own)
+            else:
+                write_whole(target, table.filter(rows).replace_schema_metadata(own))
+            counts[part] += int(rows.sum())
+    click.echo(f"{out}: {counts['train']} spectra to train on, {counts['held-out']} held out", err=True)
+    if 0 in counts.values():
+        raise click.ClickException("one side is empty: too few stars for this share")
+
+
+def _draw(seed: int, star: str) -> float:
+    """A number in 0 to 1 that belongs to a star."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{star}".encode()).digest()[:8], "big") / 2.0**64
+
+
+def shards(folder: Path) -> tuple[list[Path], dict[str, Any]]:
+    """The shards of one data set and what they were made with.
+
+    Raises:
+        click.ClickException: There are none, or of several sets.
+    """
+    import pyarrow.parquet as pq
 
     paths = sorted(folder.glob("spectra-*.parquet"))
     if not paths:
@@ -122,13 +196,39 @@ def info(folder: Path, as_json: bool) -> None:
     made = {(pq.read_schema(p).metadata or {}).get(b"live_spec", b"{}") for p in paths}
     if len(made) > 1:
         raise click.ClickException(f"{folder} mixes shards of {len(made)} different runs")
-    table = pq.read_table(paths, columns=list(LABELS))
-    ranges = {name: [pc.min(table[name]).as_py(), pc.max(table[name]).as_py()] for name in LABELS}
-    report = {"schema": "live-spec.data-info/1", "n_spectra": table.num_rows, "shards": len(paths),
-              "made_with": json.loads(made.pop()), "ranges": ranges}  # fmt: skip
+    return paths, json.loads(made.pop())
+
+
+@data.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def info(folder: Path, as_json: bool) -> None:
+    """Say what a folder of shards holds."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    from live_spec.labels import LABELS
+
+    paths, meta = shards(folder)
+    extra = [name for name in ("star", "snr") if name in pq.read_schema(paths[0]).names]
+    table = pa.concat_tables([pq.read_table(p, columns=[*LABELS, *extra]) for p in paths])
+
+    def ends(name: str) -> list[float | None]:
+        good = pc.drop_null(pc.if_else(pc.is_nan(table[name]), None, table[name]))
+        return [pc.min(good).as_py(), pc.max(good).as_py()]
+
+    missing = {name: pc.sum(pc.is_nan(table[name])).as_py() or 0 for name in LABELS}
+    report = {"schema": "live-spec.data-info/1", "n_spectra": table.num_rows,
+              "n_stars": pc.count_distinct(table["star"]).as_py() if "star" in extra else table.num_rows,
+              "shards": len(paths), "made_with": meta, "ranges": {name: ends(name) for name in LABELS},
+              "missing": missing, "snr": ends("snr") if "snr" in extra else None}  # fmt: skip
     if as_json:
         click.echo(json.dumps(report))
         return
-    click.echo(f"{table.num_rows} spectra in {len(paths)} shards; {json.dumps(report['made_with'])}")
-    for name, (low, high) in ranges.items():
-        click.echo(f"  {name:7s} {low:9.2f} to {high:9.2f}")
+    click.echo(f"{report['n_spectra']} spectra of {report['n_stars']} stars in {len(paths)} shards; {json.dumps(meta)}")
+    if report["snr"]:
+        click.echo("  {:7s} {:9.1f} to {:9.1f}".format("S/N", *report["snr"]))
+    for name, (low, high) in report["ranges"].items():
+        known = "unknown" if low is None else f"{low:9.2f} to {high:9.2f}"
+        click.echo(f"  {name:7s} {known}" + (f", missing in {missing[name]}" if missing[name] else ""))

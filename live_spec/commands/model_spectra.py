@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from live_spec.commands.observed_data import SCHEMA as OBSERVED_SCHEMA
+
 if TYPE_CHECKING:
-    from live_spec.nets.inputs import ModelSpectra
+    from live_spec.nets.inputs import ModelSpectra, Observe
     from live_spec.nets.recipe import EmulatorRecipe
 
 OTHERS = ("other_h", "vmicro_kms", "vmacro_kms", "c12_c13")
@@ -16,7 +18,7 @@ EMULATED_SEED = 1_000_000
 
 
 def read_models(folder: Path) -> ModelSpectra:
-    """Read all shards of a folder: a column per label and ``flux``; ``row`` tells the stars apart."""
+    """Read all shards of a folder: a column per label and ``flux``; ``star``, else ``row``, tells the stars apart."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -33,6 +35,8 @@ def read_models(folder: Path) -> ModelSpectra:
     for path in paths:
         if absent := [name for name in columns if name not in pq.read_schema(path).names]:
             raise click.ClickException(f"{path} has no column {absent[0]!r}")
+    if all("star" in pq.read_schema(path).names for path in paths):
+        columns.append("star")
     others = [name for name in OTHERS if all(name in pq.read_schema(path).names for path in paths)]
     table = pa.concat_tables([pq.read_table(path, columns=columns + others) for path in paths]).combine_chunks()
     flux = table["flux"].combine_chunks()
@@ -42,8 +46,27 @@ def read_models(folder: Path) -> ModelSpectra:
     label_NL = mark_missing(np.stack([table[name].to_numpy() for name in LABELS], axis=1))
     other_NQ = np.stack([table[name].to_numpy() for name in OTHERS], axis=1) if len(others) == len(OTHERS) else None
     origin = (pq.read_schema(paths[0]).metadata or {}).get(b"live_spec", b"").decode()
-    star_N = table["row"].to_numpy()
+    stars = table["star"] if "star" in table.column_names else table["row"]
+    star_N = np.unique(stars.to_numpy(zero_copy_only=False), return_inverse=True)[1]
     return ModelSpectra(flux_NP.reshape(-1, APSTAR.n_pixels), label_NL, star_N, origin, other_NQ)
+
+
+def are_observed(models: ModelSpectra) -> bool:
+    """Whether spectra came from a telescope; else they are models."""
+    return OBSERVED_SCHEMA in models.origin
+
+
+def observing(models: ModelSpectra) -> Observe:
+    """How the spectra of a set are observed in training; those of a telescope keep the profile they were seen with."""
+    from functools import partial
+
+    from live_spec.synthesis.draw import FINEST_LSF_KMS
+    from live_spec.synthesis.observe import Effects, observe
+
+    if not are_observed(models):
+        return observe
+    effects = Effects(lsf_fwhm_kms=(FINEST_LSF_KMS, FINEST_LSF_KMS), rv_error_pixels=0.05, model_error=0.0, wiggle=0.0)
+    return partial(observe, effects=effects)
 
 
 def add_emulated(models: ModelSpectra, held_out: ModelSpectra, recipe: EmulatorRecipe, seed: int) -> ModelSpectra:

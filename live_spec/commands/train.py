@@ -49,7 +49,7 @@ def train(
     import numpy as np
     import torch
 
-    from live_spec.commands.model_spectra import add_emulated, read_models
+    from live_spec.commands.model_spectra import add_emulated, are_observed, observing, read_models
     from live_spec.labels import LABELS
     from live_spec.nets.bundle import TrainingCard
     from live_spec.nets.finishing import fit_guard, make_bundle
@@ -59,7 +59,6 @@ def train(
     from live_spec.nets.recipe import load_recipe
     from live_spec.nets.training import TrainingData, dropout_mean
     from live_spec.nets.windows import load_windows
-    from live_spec.synthesis.observe import observe
 
     recipe = load_recipe(config)
     stop = _deadline(max_time)
@@ -72,6 +71,7 @@ def train(
         models, held_out = _hold_out(models, recipe)
     else:
         held_out = read_models(held_out_dir)
+    observe = observing(models)
     if recipe.emulator is not None:
         models = add_emulated(models, held_out, recipe.emulator, recipe.seed)
         click.echo(models.origin, err=True)
@@ -109,7 +109,7 @@ def train(
     guard = fit_guard(recipe.guard, noiseless(some_N, rng), models.label_NL, normal, mean_spectrum_C)
     low_L, high_L = np.nanpercentile(models.label_NL, [1, 99], axis=0)
     card = TrainingCard(
-        training="simulated",
+        training="observed" if are_observed(models) else "simulated",
         recipe=config.name,
         n_spectra=len(models),
         epochs=values.epoch,
