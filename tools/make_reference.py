@@ -20,7 +20,7 @@ from live_spec.events import OVERRIDE_ACTIONS, OVERRIDE_REASONS, Advice, RaiseAl
 from live_spec.labels import LABELS, symbol, unit
 from live_spec.snapshot import Alarm, FibreRow, PastAdvice, Snapshot
 from live_spec.view.glyphs import ASCII, UNICODE
-from live_spec.view.ui import KEYS
+from live_spec.view.ui import KEYS, REPLAY_KEYS
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 HEAD = "<!-- written by tools/make_reference.py; change the code, not this page -->\n\n"
@@ -84,6 +84,10 @@ def screens() -> str:
     lines += ["", "## Verdicts", "", ", ".join(f"`{verdict}`" for verdict in Verdict), ""]
     lines += ["## Keys of the monitor", "", "| key | does |", "|---|---|"]
     lines += [f"| {' '.join(f'`{key}`' for key in names.split())} | {_cell(text)} |" for names, text in KEYS.items()]
+    lines += ["", "In a replay (`live-spec replay PATH --tui`) also:", "", "| key | does |", "|---|---|"]
+    lines += [
+        f"| {' '.join(f'`{key}`' for key in names.split())} | {_cell(text)} |" for names, text in REPLAY_KEYS.items()
+    ]
     lines += [
         "",
         "## Alarms",

@@ -19,6 +19,7 @@ import click
 
 from live_spec.archive import UnreadableFile
 from live_spec.client import Feed
+from live_spec.commands.config_keys import found_config
 from live_spec.config import Config, load
 from live_spec.wire.exposures import Assembler, WholeExposure
 from live_spec.wire.frames import Message
@@ -29,6 +30,8 @@ from live_specd.daemon import Refused
 from live_specd.decisions import Decisions
 from live_specd.journal import Damage, Kind, read_journal, segments
 from live_specd.main import start_logging
+from live_specd.pictures import is_terminal
+from live_specd.player import show_night
 from live_specd.rehearsal import Rehearsal
 
 SCHEMA = "live-spec.replay/1"
@@ -76,6 +79,7 @@ EXISTING = click.Path(exists=True, path_type=Path)
 @click.option("-c", "--config", "path", type=EXISTING, help="Goals and rule; by default those of configs/replay.toml.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Keep journal and verdicts there.")
 @click.option("--chunk-fibres", type=click.IntRange(1, 300), help="Cut exposures into messages of so many fibres.")
+@click.option("--tui", is_flag=True, help="On the screen of the monitor: play, pause, step, jump; --speed is 60 there.")
 @click.option("--shuffle", type=int, hidden=True, help="Seed: send messages in disorder, some of them twice.")
 def replay(
     paths: tuple[Path, ...],
@@ -85,10 +89,20 @@ def replay(
     path: Path | None,
     out: Path | None,
     chunk_fibres: int | None,
+    tui: bool,
     shuffle: int | None,
 ) -> None:
-    """Play archived visits (FITS, .npz, Parquet) or a daemon's journal through the same core again."""
+    """Play archived visits (FITS, .npz, Parquet) or a daemon's journal through the same core again.
+
+    With --tui a journal is shown as it was on the screens of that night, from its recorded predictions; archived visits
+    are played first.
+    """
     start_logging(logging.WARNING)
+    if tui and not is_terminal():
+        raise click.UsageError("--tui needs a terminal")
+    if tui and len(paths) == 1 and not bundle and paths[0].is_dir() and segments(paths[0]):
+        own = path or (found_config() if found_config().is_file() else None)
+        return show_night(paths[0], load(own) if own else Config.model_validate(DEFAULT), speed)
     config = load(path) if path else Config.model_validate(DEFAULT)
     if bundle:
         config = config.model_copy(update={"model": config.model.model_copy(update={"path": bundle})})
@@ -100,7 +114,7 @@ def replay(
 
         def on_advice(body: bytes) -> None:
             published.append(body)
-            click.echo(body.decode() if as_json else _line(json.loads(body)))
+            click.echo(body.decode() if as_json else _line(json.loads(body)), err=tui)
 
         played = Played()
         parts = [path if path.is_dir() and segments(path) else visits_of(path) for path in paths]
@@ -110,13 +124,15 @@ def replay(
                 if isinstance(part, Path):
                     _play_journal(rehearsal, part, folder, played, recut=chunk_fibres is not None)
                 else:
-                    play_visits(rehearsal.feed, part, played, speed)
+                    play_visits(rehearsal.feed, part, played, float("inf") if tui else speed)
             rehearsal.finish()
         if rehearsal.exit_code:
             raise Refused("the daemon failed; its log says why", 1)
         decisions = Decisions(folder / "decisions.sqlite")
         stored = [body for _, body in decisions.all()]
         decisions.close()
+        if tui:
+            return show_night(folder, config, speed, times="data")
     assert published == stored, f"{len(published)} verdicts were published, {len(stored)} are in the record"
     summary = _summary(played, [json.loads(body) for body in stored], config)
     click.echo(json.dumps({"summary": summary}, sort_keys=True) if as_json else _closing(summary))

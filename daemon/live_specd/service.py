@@ -10,12 +10,15 @@ Clock policy: the advisor's ``now_s`` is the journal's time (UTC that never step
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
+from live_spec import __version__
 from live_spec.config import Config
 from live_spec.core.advisor import Advisor
 from live_spec.core.messages import advice_json
@@ -53,6 +56,14 @@ SLOW_S = 30.0
 log = logging.getLogger("live_specd")
 
 
+def start_of(record: Record) -> dict[str, Any] | None:
+    """What a daemon said of itself when it started, if the record tells of a start."""
+    if record.kind is not Kind.EVENT:
+        return None
+    values: dict[str, Any] = json.loads(record.header)
+    return values if values.get("event") == "started" else None
+
+
 class Service:
     """The daemon's state outside the advisor; owned by the main thread, which alone calls its methods.
 
@@ -81,7 +92,7 @@ class Service:
         control: str | None = None,
     ) -> None:
         self._advisor = Advisor(config, unusable=model.unusable)
-        self._source, self._wall_ns = source, wall_ns
+        self._config, self._source, self._wall_ns = config, source, wall_ns
         self._journal, self._decisions, self._inference = journal, decisions, inference
         self._publisher = Publisher(output, self._picture, lambda: self._alarms.standing(), self._excerpt)
         self._alarms = AlarmDesk(
@@ -143,6 +154,7 @@ class Service:
     def run(self, ingest: Ingest, stop: threading.Event) -> int:
         """Work until ``stop`` is set; gives the exit code of the process."""
         try:
+            self._started()
             while not stop.is_set():
                 self._turn()
                 self._tell("input-bad", ingest.reports)
@@ -276,6 +288,13 @@ class Service:
     def _alarm(self, kind: str, text: str) -> None:
         log.warning("%s: %s", kind, text)
         self._alarms.raised(RaiseAlarm(kind, "warning", text))
+
+    def _started(self) -> None:
+        """A start is a record of the journal: which model, which configuration, and that there was a start at all."""
+        model, values = self._model, {"event": "started", "source": self._source, "version": __version__}
+        values |= {"bundle": f"{model.name} {model.id}", "note": model.note, "config": self._config.sha}
+        values |= {"mode": self._config.policy.mode, "rule": self._config.policy.active}
+        self._journal.append(Kind.EVENT, json.dumps(values, sort_keys=True).encode())
 
     def _picture(self) -> Snapshot:
         model = self._model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from rich.cells import set_cell_size
 
@@ -12,6 +12,7 @@ from live_spec.labels import unit
 from live_spec.view.glyphs import Glyphs
 
 UNKNOWN = "--"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def clean(text: str) -> str:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from live_spec.snapshot import Snapshot
-from live_spec.view.format import parse_time
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from live_spec.view.format import EPOCH, parse_time
 
 
 @dataclass
