@@ -79,3 +79,9 @@ def test_every_column_is_described_and_the_figures_are_the_tables() -> None:
     before, after = load_table("lines")["fit_label_shift"]
     assert f"{after[0]:.0f} K, {after[1]:+.2f} dex in log g" in TEXT
     assert f"({before[0]:.0f} K, {before[1]:.2f}" in TEXT
+
+
+def test_make_bundle_runs_what_the_page_says() -> None:
+    recipe = (ROOT / "Makefile").read_text("utf-8").partition("\nbundle:")[2].partition("\n\n")[0]
+    made = [line.strip().removeprefix("$(BIN)/").replace("build/", "") for line in recipe.splitlines()[1:]]
+    assert [line.removesuffix(" --resume") for line in made] == blocks()[0][:3]
