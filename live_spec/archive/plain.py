@@ -1,4 +1,7 @@
-"""Spectra already on the apStar grid in ``.npz`` or Parquet: flux, ivar and optionally mask, each (n, 8575)."""
+"""Spectra already on the apStar grid in ``.npz`` or Parquet: flux, ivar and optionally mask, each (n, 8575).
+
+In Parquet the mask may be called ``pixel_flags``, as in the shards of ``live-spec data build``.
+"""
 
 from __future__ import annotations
 
@@ -49,16 +52,23 @@ def read_parquet(path: Path, part: int | None = None) -> tuple[ArchivedSpectrum,
     if is_universe(table.schema):
         return universe_spectra(path.name, table)
     arrays: dict[str, NDArray[Any]] = {}
-    for key in ("flux", "ivar", "mask", "star"):
-        if key in table.column_names:
-            rows = table.column(key).to_pylist()
+    for key, column in (("flux",) * 2, ("ivar",) * 2, ("mask", "pixel_flags"), ("mask", "mask"), ("star",) * 2):
+        if column in table.column_names:
             try:
-                arrays[key] = np.array(rows, dtype=None if key in ("mask", "star") else np.float32)
+                arrays[key] = _array(table.column(column), None if key in ("mask", "star") else np.float32)
             except ValueError as error:
                 raise UnreadableFile(
-                    f"{path.name}: rows of column {key!r} differ in length; expected {EXPECTED}"
+                    f"{path.name}: rows of column {column!r} differ in length; expected {EXPECTED}"
                 ) from error
     return _spectra(path.name, arrays, f"columns {', '.join(table.column_names)} in {table.num_rows} rows")
+
+
+def _array(column: pa.ChunkedArray, dtype: Any) -> NDArray[Any]:
+    """A column of lists as a matrix, or of scalars as a vector."""
+    if pa.types.is_fixed_size_list(column.type) and column.null_count == 0:
+        flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        return np.asarray(flat.reshape(len(column), -1), dtype)
+    return np.array(column.to_pylist(), dtype)
 
 
 def _spectra(name: str, arrays: dict[str, NDArray[Any]], found: str) -> tuple[ArchivedSpectrum, ...]:

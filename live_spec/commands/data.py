@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SCHEMA = "live-spec.model-spectra/1"
+VISITS_SCHEMA = "live-spec.simulated-visits/1"
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 NUISANCES = ("other_h", "vmicro_kms", "vmacro_kms", "c12_c13")
@@ -36,6 +37,10 @@ def data() -> None:
     "--n", "n_spectra", type=click.IntRange(1), default=4000, show_default=True, help="Spectra to synthesize."
 )
 @click.option(
+    "--snr", nargs=2, type=click.FloatRange(0, min_open=True), metavar="LOW HIGH",
+    help="Observe what is synthesized once, at an S/N drawn log-uniformly: profile, velocity, sky, masks, noise.",
+)  # fmt: skip
+@click.option(
     "--from", "sources", multiple=True, metavar="PATH", type=click.Path(exists=True, path_type=Path),
     help="Instead of synthesizing: a file or folder of observed spectra; may be repeated.",
 )  # fmt: skip
@@ -49,6 +54,7 @@ def build(
     seed: int,
     shard: int,
     n_spectra: int,
+    snr: tuple[float, float] | None,
     sources: tuple[Path, ...],
     labels: Path | None,
     spectra: str,
@@ -68,8 +74,10 @@ def build(
     if not sources:
         if labels is not None:
             raise click.UsageError("--labels goes with --from; synthesized stars bring their own labels")
-        _synthesize(out, n_spectra, seed, shard)
+        _synthesize(out, n_spectra, seed, shard, snr)
         return
+    if snr is not None:
+        raise click.UsageError("--snr goes with synthesized stars; spectra given with --from have their own noise")
     applied = () if cuts == "none" else tuple(cut.strip() for cut in cuts.split(","))
     if unknown := [cut for cut in applied if cut not in CUTS]:
         raise click.BadParameter(f"no cut {unknown[0]!r}; there are {', '.join(CUTS)}, none", param_hint="--cuts")
@@ -80,7 +88,7 @@ def build(
     click.echo(f"{out}: {tally.describe()}", err=True)
 
 
-def _synthesize(out: Path, n_spectra: int, seed: int, shard_rows: int) -> None:
+def _synthesize(out: Path, n_spectra: int, seed: int, shard_rows: int, snr: tuple[float, float] | None) -> None:
     import numpy as np
     import pyarrow.parquet as pq
 
@@ -88,7 +96,7 @@ def _synthesize(out: Path, n_spectra: int, seed: int, shard_rows: int) -> None:
     from live_spec.synthesis.synthesizer import Synthesizer
 
     out.mkdir(parents=True, exist_ok=True)
-    meta = _metadata(seed)
+    meta = _metadata(seed, snr)
     synthesizer = Synthesizer()
     started, made = time.monotonic(), 0
     for first in range(0, n_spectra, shard_rows):
@@ -103,7 +111,10 @@ def _synthesize(out: Path, n_spectra: int, seed: int, shard_rows: int) -> None:
             flux.append(star.synthesize(synthesizer))
             made += 1
         _progress(path, rows.stop, n_spectra, made, time.monotonic() - started)
-        write_whole(path, _table(list(rows), stars, np.stack(flux)).replace_schema_metadata(meta))
+        table = _table(list(rows), stars, np.stack(flux))
+        if snr is not None:
+            table = _observed(table, np.stack(flux), snr, seed)
+        write_whole(path, table.replace_schema_metadata(meta))
     click.echo(f"{n_spectra} spectra in {out}", err=True)
 
 
@@ -121,7 +132,32 @@ def _table(rows: list[int], stars: list[Any], flux_FP: Any) -> pa.Table:
     return pa.table(columns)
 
 
-def _metadata(seed: int) -> dict[bytes, bytes]:
+def _observed(table: pa.Table, flux_FP: Any, limits: tuple[float, float], seed: int) -> pa.Table:
+    """The spectra as a telescope would have seen them, divided by their continuum, each from (seed, row) alone."""
+    import numpy as np
+    import pyarrow as pa
+
+    from live_spec.spectra.continuum import normalise
+    from live_spec.synthesis.observe import observe
+
+    rows = table["row"].to_pylist()
+    seen: dict[str, list[Any]] = {"flux": [], "ivar": [], "pixel_flags": []}
+    snr_F = []
+    for row, flux_P in zip(rows, flux_FP, strict=True):
+        rng = np.random.default_rng([seed, row, 1])
+        snr_F.append(float(np.exp(rng.uniform(*np.log(limits)))))
+        flux_1P, ivar_1P, flags_1P = observe(flux_P[None], np.array(snr_F[-1:]), rng)
+        normal = normalise(flux_1P, ivar_1P)
+        for name, pixels in (("flux", normal.flux_FP), ("ivar", normal.ivar_FP), ("pixel_flags", flags_1P)):
+            seen[name].append(pixels[0])
+    columns = {name: table[name] for name in table.column_names}
+    columns |= {"star": pa.array([f"simulated-{seed}-{row}" for row in rows]), "snr": pa.array(snr_F, pa.float32())}
+    for name, arrays in seen.items():
+        columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate(arrays)), flux_FP.shape[1])
+    return pa.table(columns)
+
+
+def _metadata(seed: int, snr: tuple[float, float] | None = None) -> dict[bytes, bytes]:
     """What the spectra depend on: seed, profile width, version of the physics and a digest of its tables."""
     from importlib.resources import files
 
@@ -132,6 +168,8 @@ def _metadata(seed: int) -> dict[bytes, bytes]:
     digest = hashlib.sha256(b"".join(tables.joinpath(f"{n}.npz").read_bytes() for n in ("atmospheres", "gas", "lines")))
     meta = {"schema": SCHEMA, "seed": seed, "lsf_fwhm_kms": FINEST_LSF_KMS, "model": MODEL_VERSION,
             "tables_sha256": digest.hexdigest()}  # fmt: skip
+    if snr is not None:
+        meta |= {"schema": VISITS_SCHEMA, "snr": list(snr)}
     return {b"live_spec": json.dumps(meta, sort_keys=True).encode()}
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from live_spec.commands.data import VISITS_SCHEMA
 from live_spec.commands.observed_data import SCHEMA as OBSERVED_SCHEMA
 
 if TYPE_CHECKING:
@@ -57,13 +58,13 @@ def are_observed(models: ModelSpectra) -> bool:
 
 
 def observing(models: ModelSpectra) -> Observe:
-    """How the spectra of a set are observed in training; those of a telescope keep the profile they were seen with."""
+    """How the spectra of a set are observed in training; those observed once already keep their profile."""
     from functools import partial
 
     from live_spec.synthesis.draw import FINEST_LSF_KMS
     from live_spec.synthesis.observe import Effects, observe
 
-    if not are_observed(models):
+    if not (are_observed(models) or VISITS_SCHEMA in models.origin):
         return observe
     effects = Effects(lsf_fwhm_kms=(FINEST_LSF_KMS, FINEST_LSF_KMS), rv_error_pixels=0.05, model_error=0.0, wiggle=0.0)
     return partial(observe, effects=effects)

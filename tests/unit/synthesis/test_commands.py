@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from live_spec import archive
 from live_spec.commands.data import data
+from live_spec.commands.model_spectra import are_observed, observing, read_models
 from live_spec.commands.simulate import simulate
 from live_spec.labels import LABELS
 
@@ -37,6 +40,37 @@ def test_building_goes_on_where_it_stopped_and_repeats_itself(tmp_path: Path) ->
     other = run(data, ["build", "--out", str(first), "--n", "2", "--seed", "4", "--shard", "1"])
     assert other.exit_code != 0
     assert "Choose an empty folder" in other.output
+
+
+@pytest.mark.slow
+def test_simulated_visits_have_noise_masks_and_one_seed_each(tmp_path: Path) -> None:
+    run = CliRunner().invoke
+    arguments = ["build", "--n", "3", "--seed", "3", "--snr", "40", "80"]
+    for name, shard in (("a", "3"), ("b", "1")):
+        result = run(data, [*arguments, "--out", str(tmp_path / name), "--shard", shard])
+        assert result.exit_code == 0, result.output
+    a, b = (pq.read_table(sorted((tmp_path / name).glob("*.parquet"))) for name in "ab")
+    assert a.equals(b)
+    visits = archive.read(next((tmp_path / "a").glob("*.parquet")))
+    assert [v.star for v in visits] == [f"simulated-3-{row}" for row in range(3)]
+    for visit, snr in zip(visits, a["snr"].to_pylist(), strict=True):
+        assert 40 <= snr <= 80
+        good = visit.ivar > 0
+        assert np.median(np.sqrt(visit.ivar[good])) == pytest.approx(snr, rel=0.4)
+        assert 0.75 < good.mean() < 0.9  # gaps between detectors, bad pixels
+        assert (visit.pixel_flags != 0).any()
+    models = read_models(tmp_path / "a")
+    assert not are_observed(models)
+    # In training they are not broadened once more.
+    line = np.ones((1, 8575), np.float32)
+    line[0, 1000] = 0.5
+
+    def depth(origin: str) -> float:
+        flux = observing(replace(models, origin=origin))(line, np.array([1e6]), np.random.default_rng(0))[0][0]
+        return float(1 - flux[995:1006].min() / np.median(flux[960:1040]))
+
+    assert depth(models.origin) > 1.5 * depth("")
+    assert "goes with synthesized stars" in run(data, [*arguments, "--from", str(tmp_path / "a"), "--out", "x"]).output
 
 
 def test_info_of_an_empty_folder_says_so(tmp_path: Path) -> None:
