@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import click
 import zmq
 
-from live_spec.core.messages import BadDocument, excerpt_from_json, snapshot_from_json
+from live_spec.core.messages import BadDocument, excerpt_from_json
+from live_spec.core.stream import SnapshotReader
 from live_spec.snapshot import Excerpt, Snapshot
 from live_spec.view.link import Link
 from live_spec.view.overview import view
@@ -48,6 +49,7 @@ class Ear:
     excerpt: Excerpt | None = None
     """The spectrum of the fibre that is open, as it came last."""
     _fibre: int | None = None
+    _reader: SnapshotReader = field(default_factory=SnapshotReader)
 
     @classmethod
     def open(cls, endpoint: str) -> Ear:
@@ -68,7 +70,7 @@ class Ear:
         if newest is None:
             return None
         try:
-            snapshot = snapshot_from_json(newest)
+            snapshot = self._reader.read(newest)
         except BadDocument:
             return None
         self.link.take(snapshot, mono_s=time.monotonic())

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from live_spec.core.messages import alarm_json, excerpt_json, snapshot_json
+from live_spec.core.messages import alarm_json, excerpt_json
+from live_spec.core.stream import SnapshotWriter
 from live_spec.events import RaiseAlarm
 from live_spec.snapshot import Alarm, Excerpt, Snapshot
 from live_specd import sockets
@@ -45,6 +46,7 @@ class Publisher:
     ) -> None:
         self._socket, self._snapshot, self._alarms, self._excerpt = socket, snapshot, alarms, excerpt
         self._wanted: list[int] = []
+        self._writer = SnapshotWriter()
         self._last: tuple[str, bytes] | None = None
         self._cached: Snapshot | None = None
         self._seq = 0
@@ -86,7 +88,7 @@ class Publisher:
             latency_s=self.latency_s,
             alarms=self._alarms(),
         )
-        self._socket.send_multipart((b"snapshot", snapshot_json(snapshot)))
+        self._socket.send_multipart((b"snapshot", self._writer.write(snapshot)))
         if self._last is not None and unchanged:
             self._socket.send_multipart((b"advice", self._last[1]))
         for fibre in self._wanted:

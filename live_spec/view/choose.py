@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 from live_spec.events import TargetState
 from live_spec.labels import LABELS, symbol
@@ -126,7 +128,25 @@ def _comparison(name: str, sign: str, number: str) -> Callable[[FibreRow], bool]
 def choose(
     fibres: Sequence[FibreRow], *, show: str = "all", find: str = "", sort: str = "need", reverse: bool = False
 ) -> list[FibreRow]:
-    """The fibres to list, in order."""
-    states, fits = SHOW[show], search(find)
+    """The fibres to list, in order. Asked again for the same fibres the answer is at hand: each paint asks."""
+    return list(_chosen(_Same(fibres), show, find, sort, reverse))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Same:
+    """Fibres told apart by identity: they are frozen, and comparing 5,000 rows costs as much as sorting them."""
+
+    fibres: Sequence[FibreRow]
+
+    def __hash__(self) -> int:
+        return id(self.fibres)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.fibres is self.fibres
+
+
+@lru_cache(maxsize=2)
+def _chosen(same: _Same, show: str, find: str, sort: str, reverse: bool) -> tuple[FibreRow, ...]:
+    fibres, states, fits = same.fibres, SHOW[show], search(find)
     chosen = [row for row in fibres if (show == "all" or row.state in states) and (not find or fits(row))]
-    return sorted(chosen, key=SORT[sort], reverse=reverse)
+    return tuple(sorted(chosen, key=SORT[sort], reverse=reverse))
