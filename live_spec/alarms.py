@@ -8,7 +8,7 @@ LEVELS = ("info", "warning", "serious", "critical")
 
 AlarmKind = Literal[
     "input-stale", "input-bad", "throughput-low", "fibre-lost", "many-missing", "many-untrusted", "model-mismatch",
-    "calibration-drift", "clock-skew", "slow", "disk-low",
+    "calibration-drift", "clock-skew", "slow", "disk-low", "access",
 ]  # fmt: skip
 
 
@@ -82,6 +82,11 @@ ALARMS: dict[str, Meaning] = {
     "disk-low": Meaning(
         "the disk of the journal is nearly full; without a journal the daemon stops",
         "move or delete nights that are backed up; 'live-spec config show' names the folder",
+        "check",
+    ),
+    "access": Meaning(
+        "a key that is not listed was refused, or (critical) the lock of a socket does not hold",
+        "refused: whose key is it? 'live-spec keys list'. Critical: there is no advice; restart 'live-spec serve'",
         "check",
     ),
 }

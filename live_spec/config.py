@@ -201,6 +201,9 @@ class Io(Model):
     """The daemon's PUB endpoint for advice and snapshots; the daemon binds."""
     record: str = "runs/live"
     """Directory of the journal."""
+    control: str | None = None
+    """A TCP endpoint for overrides and acknowledgements from other machines, which needs keys; by default they are
+    taken on this machine alone, from the owner of the journal."""
 
 
 class Display(Model):
@@ -223,6 +226,16 @@ class Notify(Model):
     """Kinds of alarms that stay listed but count nowhere, ring no bell and run no program."""
 
 
+class Security(Model):
+    """Who may enter the sockets."""
+
+    keys: str | None = None
+    """Folder of the key files, see ``live-spec keys``. Without it nothing is encrypted, and no TCP endpoint may reach
+    beyond this machine."""
+    source: str | None = None
+    """Name of the key of the feed; by default the only one whose role is ``source``."""
+
+
 class Config(Model):
     """A complete configuration."""
 
@@ -236,11 +249,18 @@ class Config(Model):
     io: Io = Io()
     display: Display = Display()
     notify: Notify = Notify()
+    security: Security = Security()
 
     @property
     def sha(self) -> str:
         """Short sha256 of what can change an advice: not endpoints, threads or looks; the bundle has its own id."""
-        silent: Any = {"io": True, "display": True, "notify": True, "model": {"path", "threads", "device"}}
+        silent: Any = {
+            "io": True,
+            "display": True,
+            "notify": True,
+            "security": True,
+            "model": {"path", "threads", "device"},
+        }
         parts = self.model_dump(mode="json", exclude=silent)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 

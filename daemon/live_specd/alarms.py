@@ -118,6 +118,11 @@ class AlarmDesk:
             self._notifier.tell(body)
         self._verdict = verdict
 
+    def over(self, kind: str, text: str) -> None:
+        """What raised an alarm is over."""
+        if self._book.is_active(kind):
+            self._change(Change("cleared", kind, text=text))
+
     def check_disk(self) -> None:
         """Once a minute: is there room for the journal?"""
         now_s = time.monotonic()
@@ -128,8 +133,8 @@ class AlarmDesk:
         if free < DISK_LOW_BYTES and not self._book.is_active("disk-low"):
             text = f"{free / 1e9:.1f} GB are free on the disk of {self._journal.folder}, a night needs 2"
             self.raised(RaiseAlarm("disk-low", "critical", text))
-        elif free >= DISK_LOW_BYTES and self._book.is_active("disk-low"):
-            self._change(Change("cleared", "disk-low", text="room on the disk"))
+        elif free >= DISK_LOW_BYTES:
+            self.over("disk-low", "room on the disk")
 
     def standing(self) -> tuple[Alarm, ...]:
         return self._book.standing()

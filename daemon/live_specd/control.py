@@ -2,6 +2,7 @@
 everything else.
 
 The line is a socket in the journal's folder, which only its owner may enter: whoever can write the journal may decide.
+From other machines a second socket takes what the role of the sender's key allows.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from live_spec.alarms import ALARMS
 from live_spec.commands.config_keys import found_config
 from live_spec.config import load
 from live_spec.core.alarms import Change
+from live_spec.curve.canary import Bound
+from live_spec.curve.keys import MAY_ASK, SecretKey
 from live_spec.events import OVERRIDE_ACTIONS, OVERRIDE_REASONS, OverrideRecorded
 from live_specd import sockets
 from live_specd.alarms import change_record
@@ -86,45 +89,98 @@ def wrong(values: object) -> str:
 
 
 class Control(threading.Thread):
-    """Takes overrides and acknowledgements while a daemon runs; without its socket the daemon runs on and says so."""
+    """Takes overrides and acknowledgements while a daemon runs; without its socket the daemon runs on and says so.
 
-    def __init__(self, context: sockets.Context, journal: Journal) -> None:
+    Args:
+        remote: A TCP endpoint for other machines; needs ``locks``.
+    """
+
+    def __init__(
+        self,
+        context: sockets.Context,
+        journal: Journal,
+        remote: str | None = None,
+        locks: sockets.Locks | None = None,
+    ) -> None:
         super().__init__(name="control", daemon=True)
-        self._journal = journal
+        self._journal, self._locks = journal, locks
         self.endpoint: str | None = endpoint(journal.folder)
         """Where it listens; ``None`` when it cannot."""
         self._over = threading.Event()
-        self._socket: sockets.Socket | None = context.socket(zmq.REP)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, 1 << 16)
+        self._remote = None if remote is None else sockets.take_commands(context, remote, locks)
+        self._local: sockets.Socket | None = None
         try:
-            self._socket.bind(self.endpoint)
+            self._local = sockets.take_commands(context, self.endpoint)
         except zmq.ZMQError as error:
             log.warning("no overrides can be recorded: %s: %s", self.endpoint, error)
-            self._socket.close()
-            self._socket = self.endpoint = None
+            self.endpoint = None
+        self.endpoint = remote or self.endpoint
 
     def run(self) -> None:
-        if self._socket is None:
+        if not self._sockets:
             return
+        poller = zmq.Poller()
+        for socket in self._sockets:
+            poller.register(socket, zmq.POLLIN)
+        generation = self._generation
         with contextlib.suppress(zmq.ZMQError):  # the context of a daemon that failed is gone
             while not self._over.is_set():
-                if self._socket.poll(100):
-                    self._socket.send(json.dumps(self._answer(self._socket.recv())).encode())
-            self._socket.close()
+                for socket, _ in poller.poll(100):
+                    frames = socket.recv_multipart(copy=False)
+                    socket.send(json.dumps(self._reply(frames, socket is self._remote)).encode())
+                if self._remote is not None and generation != self._generation:
+                    generation = self._generation
+                    sockets.cut(self._remote)
+            self._close()
 
     def stop(self) -> None:
         """End the thread and wait for it."""
         self._over.set()
         if self.is_alive():
             self.join()
-        elif self._socket is not None:
-            self._socket.close()
+        else:
+            self._close()
 
-    def _answer(self, request: bytes) -> dict[str, Any]:
+    @property
+    def bound(self) -> list[Bound]:
+        """The locked socket, if there is one."""
+        if self._remote is None or self._locks is None:
+            return []
+        return [sockets.bound(self._remote, zmq.DEALER, self._locks)]
+
+    @property
+    def _sockets(self) -> list[sockets.Socket]:
+        return [socket for socket in (self._local, self._remote) if socket is not None]
+
+    @property
+    def _generation(self) -> int:
+        return self._locks.ring.generation if self._locks else 0
+
+    def _close(self) -> None:
+        for socket in self._sockets:
+            socket.close()
+
+    def _reply(self, frames: list[zmq.Frame], is_remote: bool) -> dict[str, Any]:
+        if len(frames) != 1:
+            return {"schema": SCHEMA, "refused": f"expected one frame, found {len(frames)}"}
+        name = None
+        if is_remote:
+            name = str(frames[0].get("User-Id")).partition("/")[2]
+        return self._answer(frames[0].bytes, name)
+
+    def _forbidden(self, command: str, name: str) -> str:
+        """Why the key of this name may not give a command; empty when it may. Asked anew each time."""
+        peer = self._locks.ring.called(name) if self._locks else None
+        role = peer.role if peer else None
+        if role in MAY_ASK.get(command, ()):
+            return ""
+        return f"the key {name!r} has the role {role or 'of nobody'}, which may not {command}"
+
+    def _answer(self, request: bytes, name: str | None = None) -> dict[str, Any]:
+        """The answer to a request, of the owner of the journal or of the key called ``name``."""
         try:
             values = json.loads(request)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {"schema": SCHEMA, "refused": "expected JSON"}
         headers: list[bytes] | str
         if isinstance(values, dict) and "acknowledge" in values:
@@ -132,8 +188,12 @@ class Control(threading.Thread):
             headers = changes if isinstance(changes, str) else [change_record(change) for change in changes]
         else:
             headers = wrong(values) or [json.dumps({"event": "override", **values}).encode()]
+        if not isinstance(headers, str) and name is not None:
+            headers = self._forbidden(values.get("action", "acknowledge"), name) or headers
         if isinstance(headers, str):
             return {"schema": SCHEMA, "refused": headers}
+        if name is not None:
+            log.info("%s was asked for with the key %s", values.get("action", "acknowledge"), name)
         try:
             numbers = [self._journal.append(Kind.EVENT, header).number for header in headers]
         except OSError as error:
@@ -221,17 +281,18 @@ def request_of(decision: OverrideRecorded) -> dict[str, Any]:
     return {name: value for name, value in asdict(decision).items() if name != "message"}
 
 
-def ask(where: str, request: dict[str, Any]) -> dict[str, Any]:
+def ask(where: str, request: dict[str, Any], key: SecretKey | None = None) -> dict[str, Any]:
     """Send a request to the daemon that listens at ``where``; gives its answer.
+
+    Args:
+        key: For an endpoint over TCP; the socket of this machine takes none.
 
     Raises:
         click.ClickException: When it does not answer, or refuses.
     """
     context: sockets.Context = zmq.Context()
-    line = context.socket(zmq.REQ)
-    line.setsockopt(zmq.LINGER, 0)
     try:
-        line.connect(where)
+        line = sockets.give_commands(context, where, None if where.startswith("ipc:") else key)
         line.send(json.dumps(request).encode())
         if not line.poll(ANSWER_MS):
             raise click.ClickException(f"{where} does not answer; is the daemon running on this machine?")
@@ -242,5 +303,4 @@ def ask(where: str, request: dict[str, Any]) -> dict[str, Any]:
     except zmq.ZMQError as error:
         raise click.ClickException(f"{where}: {error}") from None
     finally:
-        line.close()
-        context.term()
+        context.destroy(linger=0)

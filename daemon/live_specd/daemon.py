@@ -12,6 +12,8 @@ import click
 import zmq
 
 from live_spec.config import Config
+from live_spec.curve.door import need_keys
+from live_spec.curve.keys import BadKey
 from live_specd import sockets
 from live_specd.control import Control
 from live_specd.decisions import Decisions
@@ -19,6 +21,7 @@ from live_specd.inference import Inference, ModelInfo, WorkerFailed
 from live_specd.ingest import Ingest, inboxes_of
 from live_specd.journal import Journal, JournalInUse, read_journal
 from live_specd.service import Service
+from live_specd.watchman import Watchman
 
 log = logging.getLogger("live_specd")
 
@@ -61,22 +64,27 @@ def run(
     Raises:
         Refused: When it cannot start: configuration (3), model (6), journal in use (75), anything else (1).
     """
-    folder, clock = Path(config.io.record), Clock()
+    folder, clock, io = Path(config.io.record), Clock(), config.io
+    locks = _locks(config)
     try:
         journal = Journal(folder, clock, fresh=fresh)
     except JournalInUse as error:
         raise Refused(error, IN_USE) from None
     context: sockets.Context = zmq.Context()
     inference = Inference(context, config.model)
+    watchman = None if locks is None else Watchman(context, locks)  # before the first socket that it is to guard
     try:
-        output = sockets.publish(context, config.io.output)  # first: whether the port is free shows at once
+        output = sockets.publish(context, io.output, locks)  # first: whether the port is free shows at once
+        control = Control(context, journal, io.control, locks)
+        if watchman is not None and locks is not None:
+            watchman.guard(*control.bound, sockets.bound(output, zmq.SUB, locks))
+            watchman.start()
         model = inference.start()
         log.info("%s", _describe(model))
         decisions = Decisions(folder / "decisions.sqlite")
-        control = Control(context, journal)
         service = Service(
             config, model, source=source, journal=journal, decisions=decisions, inference=inference, output=output,
-            wall_ns=clock, control=control.endpoint,
+            wall_ns=clock, control=control.endpoint, watchman=watchman,
         )  # fmt: skip
         inboxes = inboxes_of(service.recall(read_journal(folder)))
         log.info("input %s, output %s, log %s", config.io.input, config.io.output, folder)
@@ -85,8 +93,9 @@ def run(
         if journal.last_number:
             log.info("going through %d records of the journal", journal.last_number)
             service.recover(stop)
+        service.look_at_locks()  # before anything comes in
         peer = f"live-specd {config.io.record}"
-        ingest = Ingest(context, config.io.input, journal, inboxes, peer=peer, handled=service.handled)
+        ingest = Ingest(context, config.io.input, journal, inboxes, peer=peer, handled=service.handled, locks=locks)
         ingest.start()
         control.start()
         log.info("ready, waiting for %s", "exposures" if service.in_visit else "design")
@@ -102,13 +111,32 @@ def run(
     except WorkerFailed as error:
         raise Refused(error, error.code) from None
     except zmq.ZMQError as error:
-        raise Refused(f"cannot use {config.io.input} and {config.io.output}: {error}", 1) from None
+        names = " and ".join(endpoint for endpoint in (io.input, io.output, io.control) if endpoint)
+        raise Refused(f"cannot use {names}: {error}", 1) from None
     except ValueError as error:  # the policy needs a label that the bundle does not give
         raise Refused(error, CONFIG_WRONG) from None
     finally:
         inference.close()
         journal.close()
+        if watchman is not None:
+            watchman.stop()
         context.destroy(linger=2000)
+
+
+def _locks(config: Config) -> sockets.Locks | None:
+    """The keys, or none when everything stays on this machine."""
+    try:
+        locks = sockets.Locks.read(config.security)
+    except BadKey as error:
+        raise Refused(error, CONFIG_WRONG) from None
+    if locks is None:
+        for endpoint in (config.io.input, config.io.output):
+            if reason := need_keys(endpoint):
+                raise Refused(reason, CONFIG_WRONG)
+        if config.io.control is not None:
+            raise Refused("io.control takes commands over TCP, and that needs keys: see 'live-spec keys'", CONFIG_WRONG)
+        log.info("no keys: sockets of this machine only, nothing is encrypted")
+    return locks
 
 
 def _describe(model: ModelInfo) -> str:

@@ -49,6 +49,7 @@ class Ingest(threading.Thread):
         inboxes: Where each stream goes on, from :func:`inboxes_of`.
         peer: Name of this daemon in its acknowledgements: a source keeps what any named daemon still lacks.
         handled: Gives the last (stream, epoch, seq) that the daemon has worked through, per stream.
+        locks: The key to show, and the streams that the feed's key may send.
     """
 
     def __init__(
@@ -61,9 +62,10 @@ class Ingest(threading.Thread):
         peer: str,
         handled: Callable[[str], tuple[int, int]],
         retry_s: tuple[float, ...] = RETRY_S,
+        locks: sockets.Locks | None = None,
     ) -> None:
         super().__init__(name="ingest", daemon=True)
-        self._context, self._endpoint = context, endpoint
+        self._context, self._endpoint, self._locks = context, endpoint, locks
         self._journal, self._inboxes = journal, inboxes
         self._peer, self._handled, self._retry_s = peer, handled, retry_s
         self._asked: dict[str, dict[int, _Asked]] = {}
@@ -81,7 +83,7 @@ class Ingest(threading.Thread):
         self._stopping.set()
 
     def run(self) -> None:
-        live, replay = sockets.subscribe_feed(self._context, self._endpoint)
+        live, replay = sockets.subscribe_feed(self._context, self._endpoint, self._locks)
         try:
             self._loop(live, replay)
         except Exception as error:  # the main loop sees it and ends the process: a supervisor starts it again
@@ -116,6 +118,11 @@ class Ingest(threading.Thread):
             self.reports.append(f"refused what came on {self._endpoint}: {error}")
             return
         header = message.header
+        if self._locks is not None and header.stream not in self._locks.source.streams:
+            self.counts["refused"] += 1
+            may = ", ".join(self._locks.source.streams)
+            self.reports.append(f"refused stream {header.stream}: the key {self._locks.source.name} may send {may}")
+            return
         inbox = self._inboxes.setdefault(header.stream, Inbox(header.stream))
         self.heard_at_s = self._heard_s[header.stream] = time.monotonic()
         if isinstance(header, Heartbeat | Bye):

@@ -49,7 +49,7 @@ class Publisher:
         self._writer = SnapshotWriter()
         self._last: tuple[str, bytes] | None = None
         self._cached: Snapshot | None = None
-        self._seq = 0
+        self._seq = self._generation = 0
         self._due_s = self._sent_s = 0.0
         self.received_ns: int | None = None
         """When the last data arrived."""
@@ -66,6 +66,12 @@ class Publisher:
         """Publish an alarm as it is raised; what stands of it is in every snapshot."""
         self._socket.send_multipart((b"alarm", alarm_json(alarm)))
         self.changed()
+
+    def admit(self, generation: int) -> None:
+        """Cut everybody off when the list of good keys has become shorter; who is still on it comes back."""
+        if generation != self._generation:
+            self._generation = generation
+            sockets.cut(self._socket)
 
     def changed(self) -> None:
         """The state has changed: a new snapshot goes out, at most ten a second."""

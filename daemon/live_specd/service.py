@@ -44,6 +44,7 @@ from live_specd.ingest import Ingest
 from live_specd.journal import Damage, Journal, Kind, Record
 from live_specd.publisher import Publisher
 from live_specd.translate import Translator
+from live_specd.watchman import Watchman, trouble_record
 
 WAIT_S = 0.1
 """Longest wait for anything, so that a stop request is seen."""
@@ -73,6 +74,7 @@ class Service:
         source: ``LIVE``, ``REPLAY`` or ``DEMO``; silence is only an alarm when ``LIVE``.
         wall_ns: The journal's clock.
         control: Where overrides and acknowledgements are taken; told with every snapshot.
+        watchman: Sees to the locks of the sockets; without one there are none.
 
     Raises:
         ValueError: When the policy needs a label that the bundle does not give.
@@ -90,6 +92,7 @@ class Service:
         output: sockets.Socket,
         wall_ns: Callable[[], int],
         control: str | None = None,
+        watchman: Watchman | None = None,
     ) -> None:
         self._advisor = Advisor(config, unusable=model.unusable)
         self._config, self._source, self._wall_ns = config, source, wall_ns
@@ -99,7 +102,8 @@ class Service:
             journal, config.notify, publish=self._publisher.alarm, remark=self._advisor.remark,
             changed=self._publisher.changed, live=source == "LIVE",
         )  # fmt: skip
-        self._model, self._control = model, control
+        self._model, self._control, self._watchman = model, control, watchman
+        self._is_unsafe = False
         self._reader = journal.reader()
         self._translator = Translator()
         self._events: deque[Event] = deque()
@@ -139,6 +143,24 @@ class Service:
         """Go through what the journal holds, publishing nothing; an answer that is missing is asked for again."""
         while not stop.is_set() and self._recovering:
             self._turn()
+        self._is_unsafe = self._translator.unsafe is not None
+
+    def look_at_locks(self) -> None:
+        """Write down when the sockets become unsafe and when they are safe again; tell who was refused."""
+        trouble = self._watchman.trouble if self._watchman else None
+        if (trouble is not None) != self._is_unsafe:
+            self._is_unsafe = trouble is not None
+            self._journal.append(Kind.EVENT, trouble_record(trouble))
+            if trouble is not None:
+                log.error("no advice: %s", trouble)
+                self._alarms.raised(RaiseAlarm("access", "critical", trouble))
+            else:
+                self._alarms.over("access", "locks that hold")
+        if self._watchman is not None:
+            self._tell("access", self._watchman.reports)
+            if self._watchman.is_quiet and not self._is_unsafe:
+                self._alarms.over("access", "nobody refused for ten minutes")
+            self._publisher.admit(self._watchman.generation)
 
     @property
     def _recovering(self) -> bool:
@@ -159,6 +181,7 @@ class Service:
                 self._turn()
                 self._tell("input-bad", ingest.reports)
                 self._tell("model-mismatch", self._inference.reports)
+                self.look_at_locks()
                 self._publisher.beat()
                 if ingest.error is not None:
                     raise ingest.error

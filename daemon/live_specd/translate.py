@@ -14,6 +14,7 @@ from live_specd.control import override_of
 from live_specd.front_end import FrontEnd
 from live_specd.ingest import gap_of
 from live_specd.journal import Kind, Record
+from live_specd.watchman import trouble_of
 
 
 class Translator:
@@ -24,6 +25,8 @@ class Translator:
         self._assembler = Assembler()
         self._design: DesignLoaded | None = None
         self._fibres: dict[int, Fibre] = {}
+        self.unsafe: str | None = None
+        """Why what comes in may be anybody's, as the journal has it."""
         self.position: dict[str, tuple[int, int]] = {}
         """Epoch and number of the last message of each stream."""
 
@@ -37,6 +40,9 @@ class Translator:
         if record.kind is Kind.EVENT:
             if (override := override_of(record)) is not None:
                 return [override]
+            if (trouble := trouble_of(record)) is not None:
+                self.unsafe = trouble or None
+                return [InputLost(None, self.unsafe)] if self.unsafe else []
             gap = gap_of(record)
             if gap is None:
                 return []
@@ -53,7 +59,8 @@ class Translator:
         if isinstance(header, Design):
             self._design = design_from(header)
             self._fibres = {fibre.fibre: fibre for fibre in self._design.fibres}
-            return [*events, self._design]
+            lost = [InputLost(header.visit, self.unsafe)] if self.unsafe else []
+            return [*events, self._design, *lost]
         if isinstance(header, VisitEnd):
             if header.visit == self.visit:
                 self._design, self._fibres = None, {}

@@ -45,6 +45,8 @@ class Feed:
         spool_bytes: Size of the spool.
         block_s: How long a call waits for room in the spool.
         chunk_fibres: Largest number of fibres in one message.
+        key: File with the feed's secret key (role ``source``): sockets are then encrypted and let in its daemons alone.
+            Without it no endpoint may reach beyond this machine.
         line: What sends; a rehearsal may use one that sends in disorder.
     """
 
@@ -59,12 +61,15 @@ class Feed:
         spool_bytes: int = 1 << 30,
         block_s: float = 30.0,
         chunk_fibres: int = CHUNK_FIBRES,
+        key: Path | None = None,
         line: type[Line] = Line,
     ) -> None:
         self._chunk_fibres = chunk_fibres
         self._fibres: dict[str, NDArray[np.int32]] = {}
         self._visits: dict[str, str] = {}
-        self._line = line(endpoint, stream, spool, output=output, epoch=epoch, spool_bytes=spool_bytes, block_s=block_s)
+        self._line = line(
+            endpoint, stream, spool, output=output, epoch=epoch, spool_bytes=spool_bytes, block_s=block_s, key=key
+        )
         self.endpoint = self._line.endpoint
         self.stream, self.epoch = stream, self._line.epoch
 

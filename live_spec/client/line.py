@@ -15,8 +15,11 @@ from typing import Any
 import numpy as np
 import zmq
 from pydantic import ValidationError
+from zmq.utils import z85
 
 from live_spec.core.messages import BadDocument, advice_from_json
+from live_spec.curve.door import Doorkeeper, lock, need_keys, show
+from live_spec.curve.keys import DAEMON, BadKey, Door, Peer, Role, SecretKey, read_secret
 from live_spec.events import Advice
 from live_spec.wire.frames import Frames, Message, to_frames
 from live_spec.wire.intake import FeedError
@@ -53,7 +56,9 @@ class Line:
         epoch: int | None,
         spool_bytes: int,
         block_s: float,
+        key: Path | None,
     ) -> None:
+        secret = _secret(key, (endpoint, output))
         self.stream = stream
         self.epoch = epoch or time.time_ns() // 1_000_000
         if folder is None:
@@ -75,9 +80,18 @@ class Line:
         self._closing = False
         self._published = self.spool.last_seq
         self._context: zmq.Context[Any] = zmq.Context()
-        self._pub, self._router, self.endpoint = _bind(self._context, endpoint)
+        self._keeper = None if secret is None else _keeper(self._context, secret)
+        try:
+            self._pub, self._router, self.endpoint = _bind(self._context, endpoint, secret)
+        except FeedError:
+            if self._keeper is not None:
+                self._keeper.stop()
+            self._context.term()
+            raise
         self._sub = _socket(self._context, zmq.SUB)
         self._sub.subscribe(b"advice")
+        if secret is not None:
+            show(self._sub, secret, secret.daemons[0])
         self._sub.connect(output or output_endpoint(self.endpoint))
         self._wake_r, self._wake_w = os.pipe()
         os.set_blocking(self._wake_w, False)
@@ -176,6 +190,8 @@ class Line:
                 self._changed.notify_all()
         finally:
             self._sub.close(0)  # its subscription may still wait for a daemon that never came
+            if self._keeper is not None:
+                self._keeper.stop()
             self._context.destroy(linger=500)
 
     def _loop(self) -> None:
@@ -266,14 +282,44 @@ def _socket(context: zmq.Context[Any], kind: int) -> zmq.Socket[bytes]:
     socket.setsockopt(zmq.MAXMSGSIZE, 4 << 20)  # what comes in are acknowledgements and advice
     socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3000)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, 5000)
     return socket
 
 
-def _bind(context: zmq.Context[Any], endpoint: str) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes], str]:
+def _secret(path: Path | None, endpoints: tuple[str | None, ...]) -> SecretKey | None:
+    """The key of the feed; ``None`` without one, which is good enough on this machine."""
+    if path is None:
+        reasons = [reason for endpoint in endpoints if endpoint and (reason := need_keys(endpoint))]
+        if reasons:
+            raise FeedError(reasons[0])
+        return None
+    try:
+        secret = read_secret(path)
+    except BadKey as error:
+        raise FeedError(str(error)) from None
+    if secret.role is not Role.SOURCE or not secret.daemons:
+        raise FeedError(f"{path}: a feed needs a key of role source that names its daemon, this one is {secret.role}")
+    return secret
+
+
+def _keeper(context: zmq.Context[Any], secret: SecretKey) -> Doorkeeper:
+    """The thread that lets nobody in but the daemons that the key names."""
+    daemons = {z85.decode(public): Peer(DAEMON, Role.DAEMON, public) for public in secret.daemons}
+    keeper = Doorkeeper(context, daemons.get)
+    keeper.start()
+    return keeper
+
+
+def _bind(
+    context: zmq.Context[Any], endpoint: str, secret: SecretKey | None
+) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes], str]:
     """PUB on the endpoint and ROUTER on the port below; ``:*`` tries free ports until two neighbours are free."""
     attempts = 50 if endpoint.endswith(":*") else 1
     for attempt in range(1, attempts + 1):
         pub, router = _socket(context, zmq.PUB), _socket(context, zmq.ROUTER)
+        if secret is not None:
+            lock(pub, secret, Door.FEED)
+            lock(router, secret, Door.FEED)
         try:
             pub.bind(endpoint)
             bound = pub.get_string(zmq.LAST_ENDPOINT).rstrip("\0")
@@ -282,7 +328,6 @@ def _bind(context: zmq.Context[Any], endpoint: str) -> tuple[zmq.Socket[bytes], 
             pub.close(0)
             router.close(0)
             if attempt == attempts:
-                context.term()
                 raise FeedError(f"cannot bind {endpoint} and the port below it: {error}") from None
         else:
             return pub, router, bound

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "nights": ("live_spec.commands.nights:nights", "Policies on simulated nights with known truth."),
     "init": ("live_spec.commands.config:init", "Write a commented live-spec.toml."),
     "doctor": ("live_specd.doctor:doctor", "Check this machine and this set-up."),
+    "keys": ("live_specd.keys:keys", "Who may enter the daemon's sockets: make, list and revoke keys."),
     "config": ("live_spec.commands.config:config", "Check and show configurations."),
     "serve": ("live_specd.main:serve", "The daemon: spectra in, advice out."),
     "replay": ("live_specd.replay:replay", "Run archived visits through the same core again."),
@@ -42,6 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 EXIT_CODES = {
     "live_spec.config.ConfigError": 3,
     "live_spec.archive.spectrum.UnreadableFile": 5,
+    "live_spec.curve.keys.BadKey": 3,
     "live_spec.nets.bundle.BundleError": 6,
 }
 """Users' mistakes by the full name of the exception, so that naming them imports nothing."""

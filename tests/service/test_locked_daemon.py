@@ -1,0 +1,110 @@
+"""A daemon with keys, over TCP, with its real worker: it works as without, and gives no advice when a lock is open."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+from helpers.daemons import Field, free_port
+from helpers.locked import NOW, STREAM, key_folder
+from helpers.waiting import until
+from live_specd import sockets
+from live_specd.control import ask, request_of
+from live_specd.daemon import run
+from live_specd.ingest import Ingest
+from live_specd.journal import Journal, Kind, Record, read_journal
+from live_specd.watchman import trouble_of
+
+from live_spec.client import Feed
+from live_spec.config import Config, Security
+from live_spec.core.messages import snapshot_from_json
+from live_spec.curve.keys import read_secret, revoke
+from live_spec.events import OverrideRecorded, Verdict
+from live_spec.snapshot import Snapshot
+
+FIELD = Field(n_stars=2)
+
+
+def config(bundle: Path, keys: Path, record: Path, port: int) -> Config:
+    at = "tcp://127.0.0.1"
+    return Config.model_validate(
+        {
+            "instrument": {"exposure_unit": "single"},
+            "model": {"path": str(bundle), "threads": 1},
+            "target": [{"name": "all", "goals": {"fe_h": 0.5}}],
+            "io": dict(zip(("input", "output", "control"), (f"{at}:{port + n}" for n in range(3)), strict=True))
+            | {"record": str(record)},
+            "security": {"keys": str(keys)},
+        }
+    )
+
+
+class Listener:
+    """Somebody with a key who looks on."""
+
+    def __init__(self, endpoint: str, key: Path) -> None:
+        self.context: sockets.Context = zmq.Context()
+        self.socket = sockets.subscribe_output(self.context, endpoint, b"snapshot", key=read_secret(key))
+        self.newest: Snapshot | None = None
+
+    def sees(self, what: Any) -> bool:
+        while self.socket.poll(50):
+            self.newest = snapshot_from_json(self.socket.recv_multipart()[1])
+        return self.newest is not None and bool(what(self.newest))
+
+
+@pytest.mark.slow
+def test_a_locked_daemon_advises_and_stops_advising_when_its_locks_fail(
+    small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("live_specd.watchman.PERIOD_S", 0.3)
+    keys, port, stop = key_folder(tmp_path / "keys"), free_port(around=2), threading.Event()
+    chosen, codes = config(small_bundle, keys, tmp_path / "record", port), []
+    daemon = threading.Thread(target=lambda: codes.append(run(chosen, stop)))
+    daemon.start()
+    listener = Listener(chosen.io.output, keys / "view.key")
+    try:
+        with Feed(chosen.io.input, STREAM, output=chosen.io.output, key=keys / "source.key") as feed:
+            feed.wait_for_daemon(60.0)
+            visit = feed.design("d", visit="v", plan=4, fibres=FIELD.fibres)
+            feed.exposure(visit, n=1, **FIELD.exposure(1))
+            assert feed.advice(60.0).verdict is not Verdict.NO_ADVICE
+            until(lambda: listener.sees(lambda seen: seen.advice), "the advice is seen with a key")
+            hold = OverrideRecorded(visit, "kp", "hold", "moon")
+            assert "number" in ask(f"tcp://127.0.0.1:{port + 2}", request_of(hold), read_secret(keys / "operate.key"))
+
+            revoke(keys, "daemon", NOW)
+            until(lambda: feed.advice(30.0).verdict is Verdict.NO_ADVICE, "the advice is withdrawn", 60.0)
+            until(lambda: any(trouble_of(r) for r in events(tmp_path / "record")), "the journal knows why")
+        stop.set()
+        daemon.join()
+        assert codes == [0]
+    finally:
+        stop.set()
+        daemon.join()
+        listener.context.destroy(linger=0)
+
+
+def events(folder: Path) -> list[Record]:
+    return [item for item in read_journal(folder) if isinstance(item, Record) and item.kind is Kind.EVENT]
+
+
+def test_row_allowed_key_wrong_stream_is_refused_and_said(tmp_path: Path) -> None:
+    keys = key_folder(tmp_path / "keys")
+    locks = sockets.Locks.read(Security(keys=str(keys)))
+    context: sockets.Context = zmq.Context()
+    journal = Journal(tmp_path / "journal", lambda: 0)
+    output = f"tcp://127.0.0.1:{free_port()}"
+    with Feed("tcp://127.0.0.1:*", "lco/apogee-s", output=output, key=keys / "source.key") as feed:
+        ingest = Ingest(context, feed.endpoint, journal, {}, peer="d", handled=lambda _: (0, 0), locks=locks)
+        ingest.start()
+        until(lambda: ingest.counts["refused"] > 0, "the stream is refused")
+        assert "refused stream lco/apogee-s: the key source may send apo/apogee-n" in ingest.reports[0]
+        assert journal.last_number == 0
+        ingest.stop()
+        ingest.join()
+    context.destroy(linger=0)
+    journal.close()
