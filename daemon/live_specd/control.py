@@ -30,6 +30,7 @@ from live_spec.events import OVERRIDE_ACTIONS, OVERRIDE_REASONS, OverrideRecorde
 from live_specd import sockets
 from live_specd.alarms import change_record
 from live_specd.journal import Journal, Kind, Record
+from live_specd.keys import KEY, own_key
 
 log = logging.getLogger("live_specd")
 
@@ -210,24 +211,33 @@ class Control(threading.Thread):
 @click.option(
     "-c", "--config", "path", type=click.Path(dir_okay=False, path_type=Path), help="By default as for serve."
 )
+@click.option("--connect", help="The output endpoint of a daemon elsewhere, instead of a configuration.")
+@KEY
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, schema live-spec.override/1.")
 def override(
-    action: str, author: str, reason: str, note: str, expires_after: int | None, path: Path | None, as_json: bool
+    action: str,
+    author: str,
+    reason: str,
+    note: str,
+    expires_after: int | None,
+    path: Path | None,
+    connect: str | None,
+    key: SecretKey | None,
+    as_json: bool,
 ) -> None:
     """Record a different decision: hold (no stop is advised), accept (advise in spite of doubts), clear (end a hold).
 
     It holds for the open visit, is in the journal and in the report, and moves no telescope.
     """
-    from live_specd.ear import ANSWER_S, Ear, NoAnswer
+    from live_specd.ear import heard
 
-    config = load(path or found_config())
-    ear = Ear.open(config.io.output)
-    try:
-        snapshot = ear.first(ANSWER_S)
-    finally:
-        ear.close()
-    if snapshot is None:
-        raise NoAnswer(config.io.output)
+    if connect is None:
+        config = load(path or found_config())
+        snapshot = heard(config.io.output, key or own_key(config))
+        where: str | None = endpoint(Path(config.io.record))
+    else:
+        snapshot = heard(connect, key)
+        where = snapshot.control
     if snapshot.visit is None:
         raise click.ClickException("no visit is open: there is nothing to override")
     decision = OverrideRecorded(snapshot.visit, author, action, reason, note, expires_after)
@@ -237,7 +247,9 @@ def override(
     click.echo(f"visit {snapshot.visit}: the advice is {said}. You record: {words}", err=True)
     if sys.stdin.isatty():
         click.confirm("record it?", default=True, abort=True, err=True)
-    answer = ask(endpoint(Path(config.io.record)), request_of(decision))
+    if where is None:
+        raise click.ClickException(f"the daemon at {connect} takes no overrides")
+    answer = ask(where, request_of(decision), key)
     click.echo(json.dumps(answer) if as_json else f"written to the journal as record {answer['number']}")
 
 
@@ -246,23 +258,20 @@ def override(
 @click.option("--all", "everything", is_flag=True, help="Every alarm that waits for somebody.")
 @click.option("--by", "author", required=True, help="Your name: observer accounts are shared.")
 @click.option("--connect", default="tcp://127.0.0.1:5750", show_default=True, help="The daemon's output endpoint.")
+@KEY
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, schema live-spec.override/1.")
-def ack(kinds: tuple[str, ...], everything: bool, author: str, connect: str, as_json: bool) -> None:
+def ack(
+    kinds: tuple[str, ...], everything: bool, author: str, connect: str, key: SecretKey | None, as_json: bool
+) -> None:
     """Acknowledge alarms: somebody has seen them. An alarm goes when it is acknowledged and what raised it is over.
 
-    On the machine of the daemon. Name and kinds are in the log, in the journal and in the report.
+    Name and kinds are in the log, in the journal and in the report.
     """
-    from live_specd.ear import ANSWER_S, Ear, NoAnswer
+    from live_specd.ear import heard
 
     if bool(kinds) == everything:
         raise click.UsageError("name the alarms, such as 'live-spec ack fibre-lost --by kp', or give --all")
-    ear = Ear.open(connect)
-    try:
-        snapshot = ear.first(ANSWER_S)
-    finally:
-        ear.close()
-    if snapshot is None:
-        raise NoAnswer(connect)
+    snapshot = heard(connect, key)
     waiting = [alarm.kind for alarm in snapshot.alarms if not alarm.acked_by]
     wanted = waiting if everything else list(kinds)
     if missing := [kind for kind in wanted if kind not in waiting]:
@@ -272,7 +281,7 @@ def ack(kinds: tuple[str, ...], everything: bool, author: str, connect: str, as_
         return
     if snapshot.control is None:
         raise click.ClickException(f"the daemon at {connect} takes no acknowledgements")
-    answer = ask(snapshot.control, {"acknowledge": wanted, "author": author})
+    answer = ask(snapshot.control, {"acknowledge": wanted, "author": author}, key)
     click.echo(json.dumps(answer) if as_json else f"acknowledged by {author}: {', '.join(wanted)}")
 
 

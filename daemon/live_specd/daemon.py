@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -136,6 +137,10 @@ def _locks(config: Config) -> sockets.Locks | None:
         if config.io.control is not None:
             raise Refused("io.control takes commands over TCP, and that needs keys: see 'live-spec keys'", CONFIG_WRONG)
         log.info("no keys: sockets of this machine only, nothing is encrypted")
+    elif config.io.control is not None and re.search(r"//(\*|0\.0\.0\.0|\[::\]):", config.io.control):
+        raise Refused(
+            f"io.control is told to screens: expected an address they reach, not {config.io.control}", CONFIG_WRONG
+        )
     return locks
 
 

@@ -121,11 +121,15 @@ def _model(config: Config) -> Iterator[Check]:
 
 
 def _daemon(config: Config) -> Check:
+    from live_spec.curve.keys import BadKey
     from live_specd.ear import ANSWER_S, Ear
+    from live_specd.keys import own_key
 
     name = f"daemon {config.io.output}"
     try:
-        ear = Ear.open(config.io.output)
+        ear = Ear.open(config.io.output, own_key(config))
+    except BadKey as error:
+        return Check(name, "fail", str(error), "live-spec keys list")
     except click.BadParameter as error:
         return Check(name, "fail", error.format_message(), "live-spec config explain io.output")
     try:

@@ -10,6 +10,8 @@ import zmq
 
 from live_spec.core.messages import BadDocument, excerpt_from_json
 from live_spec.core.stream import SnapshotReader
+from live_spec.curve.door import need_keys
+from live_spec.curve.keys import BadKey, SecretKey
 from live_spec.snapshot import Excerpt, Snapshot
 from live_spec.view.link import Link
 from live_spec.view.overview import view
@@ -34,6 +36,7 @@ class NoAnswer(click.ClickException):
         lines = [f"no answer from {endpoint} after {ANSWER_S:.0f} s (exit 4)"]
         lines.append(f"  is the daemon up?   {f'ssh {host} ' if remote else ''}systemctl --user status live-spec")
         if remote:
+            lines.append("  key?                live-spec keys list, on its machine: is yours good?")
             lines.append(f"  tunnel?             ssh -L {port}:localhost:{port} {host}     then: live-spec monitor")
         super().__init__("\n".join(lines))
 
@@ -52,9 +55,18 @@ class Ear:
     _reader: SnapshotReader = field(default_factory=SnapshotReader)
 
     @classmethod
-    def open(cls, endpoint: str) -> Ear:
+    def open(cls, endpoint: str, key: SecretKey | None = None) -> Ear:
+        """Listen to the daemon at ``endpoint``, which may be an address on which it listens everywhere.
+
+        Raises:
+            click.BadParameter: When the endpoint is none.
+            BadKey: When the key names no daemon.
+        """
+        here = endpoint.replace("//*:", "//127.0.0.1:")
+        if key is None and need_keys(here):
+            raise BadKey(f"{endpoint} reaches beyond this machine, and that needs your key: --key NAME.key")
         try:
-            return cls(sockets.subscribe_output(zmq.Context.instance(), endpoint, TOPIC), Link())
+            return cls(sockets.subscribe_output(zmq.Context.instance(), here, TOPIC, key=key), Link())
         except zmq.ZMQError as error:
             raise click.BadParameter(f"{endpoint!r} is not an endpoint such as tcp://127.0.0.1:5750: {error}") from None
 
@@ -121,3 +133,19 @@ class Ear:
             return
         if excerpt.fibre == self._fibre:
             self.excerpt = excerpt
+
+
+def heard(endpoint: str, key: SecretKey | None) -> Snapshot:
+    """What the daemon at ``endpoint`` says now.
+
+    Raises:
+        NoAnswer: When it does not answer in time.
+    """
+    ear = Ear.open(endpoint, key)
+    try:
+        snapshot = ear.first(ANSWER_S)
+    finally:
+        ear.close()
+    if snapshot is None:
+        raise NoAnswer(endpoint)
+    return snapshot

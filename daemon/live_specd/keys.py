@@ -6,10 +6,12 @@ import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
-from live_spec.curve.keys import BadKey, Keyring, Role, make_key, revoke
+from live_spec.config import Config
+from live_spec.curve.keys import DAEMON, BadKey, Keyring, Role, SecretKey, make_key, read_secret, revoke
 
 SCHEMA = "live-spec.keys/1"
 ROLES = [role.value for role in Role if role is not Role.DAEMON]
@@ -17,6 +19,26 @@ FOLDER = click.option(
     "--keys", "folder", type=click.Path(path_type=Path, file_okay=False), default=Path("keys"), show_default=True,
     help="The folder that [security] keys names.",
 )  # fmt: skip
+
+
+class KeyFile(click.ParamType[SecretKey]):
+    """A ``.key`` file as the key in it."""
+
+    name = "FILE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> SecretKey:
+        return value if isinstance(value, SecretKey) else read_secret(Path(value))
+
+
+KEY = click.option(
+    "--key", type=KeyFile(), envvar="LIVE_SPEC_KEY", help="Your key file, for a daemon with keys; also $LIVE_SPEC_KEY."
+)
+
+
+def own_key(config: Config) -> SecretKey | None:
+    """The daemon's own key, for who may read it; ``None`` without keys."""
+    keys = config.security.keys
+    return None if keys is None else read_secret(Path(keys) / f"{DAEMON}.key")
 
 
 @click.group()

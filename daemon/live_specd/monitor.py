@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import click
 import zmq
 
+from live_spec.curve.keys import SecretKey
 from live_spec.snapshot import Snapshot
 from live_spec.view.format import clean
 from live_spec.view.narrate import happened
@@ -30,6 +31,7 @@ from live_spec.view.ui import VIEWS, Ui, reduce
 from live_specd import sockets
 from live_specd.control import ask
 from live_specd.ear import ANSWER_S, Ear, NoAnswer
+from live_specd.keys import KEY
 from live_specd.pictures import as_html, as_lines, as_svg, export, is_terminal, show, speaks_unicode
 from live_specd.terminal import Terminal
 
@@ -76,6 +78,7 @@ class Size(click.ParamType[tuple[int, int]]):
 
 @click.command()
 @click.option("--connect", default="tcp://127.0.0.1:5750", show_default=True, help="The daemon's output endpoint.")
+@KEY
 @click.option("--once", is_flag=True, help="Print one screen and exit.")
 @click.option("--size", type=Size(), help="Columns x rows of --once and --svg; by default the terminal's, or 80x24.")
 @click.option("--ascii", "ascii_only", is_flag=True, help="Plain ASCII signs.")
@@ -87,6 +90,7 @@ class Size(click.ParamType[tuple[int, int]]):
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write one screen as HTML and exit.")
 def monitor(
     connect: str,
+    key: SecretKey | None,
     once: bool,
     size: tuple[int, int] | None,
     ascii_only: bool,
@@ -100,7 +104,7 @@ def monitor(
     """The dashboard of a running daemon. Without a terminal: one plain sentence per event."""
     ui = Ui(theme=theme, ascii=ascii_only or not speaks_unicode(), view=which, operator=operator)
     width, height = size or tuple(shutil.get_terminal_size())
-    ear = Ear.open(connect)
+    ear = Ear.open(connect, key)
     try:
         if ear.first(ANSWER_S) is None:
             raise NoAnswer(connect)
@@ -113,15 +117,25 @@ def monitor(
         elif once:
             show(ear.draw(ui, width, height), width)
         elif is_terminal():
-            watch(ear, ui, bell=bell)
+            watch(ear, ui, bell=bell, key=key)
         else:
             narrate(ear)
     finally:
         ear.close()
 
 
-def watch(source: Source, ui: Ui, is_over: Callable[[], bool] = lambda: False, *, bell: bool = False) -> Ui:
-    """Show the dashboard until ``q``, a signal, or ``is_over()``; returns what the person chose last."""
+def watch(
+    source: Source,
+    ui: Ui,
+    is_over: Callable[[], bool] = lambda: False,
+    *,
+    bell: bool = False,
+    key: SecretKey | None = None,
+) -> Ui:
+    """Show the dashboard until ``q``, a signal, or ``is_over()``; returns what the person chose last.
+
+    ``key`` goes with what is asked of the daemon.
+    """
     with Terminal() as terminal, ThreadPoolExecutor(1) as errands:
         poller = zmq.Poller()
         if source.socket is not None:
@@ -150,26 +164,26 @@ def watch(source: Source, ui: Ui, is_over: Callable[[], bool] = lambda: False, *
                 if bell and (ringing := _ringing(source.shown(ui))) - rung:
                     terminal.ring()
                     rung = ringing
-            for key in terminal.typed():
-                if _quits(ui, key):
+            for pressed in terminal.typed():
+                if _quits(ui, pressed):
                     return ui
-                if key == "e" and not ui.help and not ui.is_typing:
+                if pressed == "e" and not ui.help and not ui.is_typing:
                     ui = replace(ui, note=export(screen, width, source.shown(ui), Path()))
                     continue
-                if not ui.help and not ui.is_typing and (said := source.key(key)) is not None:
+                if not ui.help and not ui.is_typing and (said := source.key(pressed)) is not None:
                     ui = replace(ui, note=said)
                     continue
                 shown = source.shown(ui)
                 ui = reduce(
-                    ui, key, n_fibres=screen.n_rows, page=screen.page, selected=screen.selected,
+                    ui, pressed, n_fibres=screen.n_rows, page=screen.page, selected=screen.selected,
                     beside=screen.beside, snapshot=shown,
                 )  # fmt: skip
                 if ui.wish and (time_of_day := ui.wish.get("jump")):
                     ui = replace(ui, note=source.key(f"jump {time_of_day}") or "")
                 elif ui.wish and shown.control:
-                    errand = errands.submit(_ask, shown.control, ui.wish)
+                    errand = errands.submit(_ask, shown.control, ui.wish, key)
                     ui = replace(ui, note="telling the daemon ...")
-                if key in ("enter", "n", "p", "f", "esc"):  # the next key needs the rows as they now are
+                if pressed in ("enter", "n", "p", "f", "esc"):  # the next key needs the rows as they now are
                     screen = source.draw(ui, width, height)
                 due_s = min(due_s, painted_s + KEY_S)
             if errand is not None and errand.done():
@@ -186,10 +200,10 @@ def _quits(ui: Ui, key: str) -> bool:
     return (key == "q" and not ui.help and not ui.is_typing) or (key == "ctrl-c" and ui.form is None)
 
 
-def _ask(where: str, request: dict[str, Any]) -> str:
+def _ask(where: str, request: dict[str, Any], key: SecretKey | None) -> str:
     """Send a request and put the answer in words; in a thread of its own, so that no key waits for a daemon."""
     try:
-        answer = ask(where, request)
+        answer = ask(where, request, key)
     except click.ClickException as error:
         return error.format_message()
     if "acknowledge" in request:

@@ -12,10 +12,12 @@ from typing import Any
 import click
 
 from live_spec.config import parse_duration_s
+from live_spec.curve.keys import SecretKey
 from live_spec.view import plain
 from live_spec.view.format import clean
 from live_spec.view.states import standing
 from live_specd.ear import ANSWER_S, Ear, NoAnswer
+from live_specd.keys import KEY
 from live_specd.monitor import EVENT_SCHEMA, narrate
 
 CONNECT = click.option(
@@ -25,14 +27,15 @@ CONNECT = click.option(
 
 @click.command()
 @CONNECT
+@KEY
 @click.option("--oneline", "form", flag_value="oneline", help="One short line, for tmux.")
 @click.option("--json", "form", flag_value="json", help="One JSON object, schema live-spec.status/1.")
 @click.option(
     "--check", "form", flag_value="check", help="A monitoring plugin: exit 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN."
 )
-def status(connect: str, form: str | None) -> int:
+def status(connect: str, key: SecretKey | None, form: str | None) -> int:
     """One look at a running daemon. Exits 4 when it does not answer, 5 when its data are too old to advise on."""
-    ear = Ear.open(connect)
+    ear = Ear.open(connect, key)
     try:
         snapshot = ear.first(ANSWER_S)
         if snapshot is None:
@@ -72,17 +75,18 @@ class Ago(click.ParamType[float]):
 
 @click.command()
 @CONNECT
+@KEY
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per event, schema live-spec.event/1.")
 @click.option("--since", type=Ago(), help="First the advice of this long ago until now, such as 1h; needs --run.")
 @click.option("--run", "folder", type=click.Path(path_type=Path, file_okay=False), help="The journal for --since.")
-def watch(connect: str, as_json: bool, since: float | None, folder: Path | None) -> None:
+def watch(connect: str, key: SecretKey | None, as_json: bool, since: float | None, folder: Path | None) -> None:
     """One plain sentence per event, until ctrl-c; never moves the cursor."""
     if (since is None) != (folder is None):
         raise click.UsageError("--since and --run go together")
     if since is not None and folder is not None:
         for line in earlier(folder, time.time_ns() - int(since * 1e9), as_json=as_json):
             click.echo(line)
-    ear = Ear.open(connect)
+    ear = Ear.open(connect, key)
     try:
         if ear.first(ANSWER_S) is None:
             raise NoAnswer(connect)

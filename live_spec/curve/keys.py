@@ -143,6 +143,7 @@ def make_key(folder: Path, name: str, role: Role, streams: tuple[str, ...], now_
             make_key(folder, DAEMON, Role.DAEMON, (), now_utc)
         daemons = (read_secret(folder / f"{DAEMON}.key").public,)
     public, secret = (half.decode() for half in zmq.curve_keypair())
+    daemons = daemons or (public,)  # the daemon's own key can look at itself
     peer = Peer(name, role, public, streams, now_utc)
     _write(folder / f"{name}.key", peer, 0o600, secret=secret, daemons=daemons, must_be_new=True)
     try:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,6 @@ from helpers.daemons import Field, free_port
 from helpers.locked import NOW, STREAM, key_folder
 from helpers.waiting import until
 from live_specd import sockets
-from live_specd.control import ask, request_of
 from live_specd.daemon import run
 from live_specd.ingest import Ingest
 from live_specd.journal import Journal, Kind, Record, read_journal
@@ -22,7 +24,7 @@ from live_spec.client import Feed
 from live_spec.config import Config, Security
 from live_spec.core.messages import snapshot_from_json
 from live_spec.curve.keys import read_secret, revoke
-from live_spec.events import OverrideRecorded, Verdict
+from live_spec.events import Verdict
 from live_spec.snapshot import Snapshot
 
 FIELD = Field(n_stars=2)
@@ -73,8 +75,14 @@ def test_a_locked_daemon_advises_and_stops_advising_when_its_locks_fail(
             feed.exposure(visit, n=1, **FIELD.exposure(1))
             assert feed.advice(60.0).verdict is not Verdict.NO_ADVICE
             until(lambda: listener.sees(lambda seen: seen.advice), "the advice is seen with a key")
-            hold = OverrideRecorded(visit, "kp", "hold", "moon")
-            assert "number" in ask(f"tcp://127.0.0.1:{port + 2}", request_of(hold), read_secret(keys / "operate.key"))
+            connect = ("--connect", chosen.io.output)
+            assert live_spec("status", *connect, key=keys / "view.key").returncode == 0
+            assert live_spec("status", *connect).returncode == 4
+            hold = ("override", "hold", "--by", "kp", "--reason", "moon", *connect)
+            refused = live_spec(*hold, key=keys / "view.key")
+            assert (refused.returncode, "does not answer" in refused.stderr) == (1, True)
+            assert live_spec(*hold, key=keys / "operate.key").returncode == 0
+            until(lambda: listener.sees(lambda seen: "kp hold" in " ".join(seen.log)), "the override is in the log")
 
             revoke(keys, "daemon", NOW)
             until(lambda: feed.advice(30.0).verdict is Verdict.NO_ADVICE, "the advice is withdrawn", 60.0)
@@ -86,6 +94,12 @@ def test_a_locked_daemon_advises_and_stops_advising_when_its_locks_fail(
         stop.set()
         daemon.join()
         listener.context.destroy(linger=0)
+
+
+def live_spec(*words: str, key: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = dict(os.environ) | ({"LIVE_SPEC_KEY": str(key)} if key else {})
+    command = [sys.executable, "-m", "live_spec", *words]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
 
 
 def events(folder: Path) -> list[Record]:
