@@ -135,8 +135,8 @@ class Rule(Model):
     """A stop must be announced this long before the exposure ends (HAL loads the next design 300 s ahead)."""
     overhead: Duration | None = None
     """Time lost with a field change. With it, a field whose rule may not be met is left when the next gains more."""
-    forecast: Literal["reverting", "flat"] = "reverting"
-    """Conditions revert to the night's mean, or go on as they were on average."""
+    forecast: Literal["reverting", "flat", "last"] = "reverting"
+    """Conditions revert to the night's mean, go on as they were on average, or as in the last exposure."""
     apsn2: float = Field(1600.0, gt=0)
     """For ``sn2``: (S/N)^2 at H = 11 at which a design is done."""
     partial: float = Field(1.0, gt=0, le=1)

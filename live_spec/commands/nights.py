@@ -49,7 +49,8 @@ def nights(
     The real core decides; the spectra are replaced by their information and a network with honest calibration error.
     """
     from live_spec.config import load
-    from live_spec.evaluation.nights import default_config, policies, summary
+    from live_spec.evaluation.nights import default_config, policies
+    from live_spec.evaluation.scores import summary
 
     known = policies(load(config_path) if config_path else default_config())
     unknown = [name for name in wanted if name not in known]
@@ -112,6 +113,13 @@ def _print(document: dict[str, Any]) -> None:
             f"forecast {name}: 80% interval covers {100 * row['coverage80']:.0f}%, median error at half-way "
             f"{100 * row['median_abs_error_half']:.0f}%"
         )
+    for sky, part in document["conditions"].items():
+        errors = ", ".join(
+            f"{name} {100 * row['median_abs_error_half']:.0f}% (bias {100 * row['bias_half']:+.0f}%, covers "
+            f"{100 * row['coverage80']:.0f}%)"
+            for name, row in part["forecast"].items()
+        )
+        click.echo(f"  {sky:<9}{part['n_visits']:>5} visits: {errors}")
     for name, row in document["promotion"].items():
         click.echo(f"promotion of {name} from shadow {row['why']}")
     for name, row in document["saved"].items():

@@ -15,6 +15,7 @@ variance.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ INNOVATION_WEIGHT = 3.0
 MEAN_WEIGHT = 2.0
 """Number of exposures the earlier visits' mean is worth."""
 NODES = 7
+Kind = Literal["reverting", "flat", "last"]
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,13 @@ class Future:
     mean: float
     """ln of the level it reverts to."""
     innovation: float
-    flat: bool = False
-    """Extrapolate the visit's mean rate and nothing else: what a plain exposure-time calculator does."""
+    constant: float | None = None
+    """Information of every coming exposure, without uncertainty: what a plain exposure-time calculator expects."""
 
     def moments(self, n_more: int) -> tuple[float, float]:
         """Mean and variance of the summed information of the next ``n_more`` exposures."""
-        if self.flat:
-            return float(n_more), 0.0
+        if self.constant is not None:
+            return n_more * self.constant, 0.0
         step_M = np.arange(1, n_more + 1)
         centre_M = self.mean + PERSISTENCE**step_M * (self.level - self.mean)
         var_M = self.innovation**2 * (1 - PERSISTENCE ** (2 * step_M)) / (1 - PERSISTENCE**2)
@@ -79,17 +81,19 @@ class Future:
         return float(np.exp(np.log(self.moments(n_more)[0]) - spread**2 / 2 + spread * z))
 
 
-def future(common_E: Array, earlier_mean: float | None = None, *, flat: bool = False) -> Future:
+def future(common_E: Array, earlier_mean: float | None = None, *, kind: Kind = "reverting") -> Future:
     """What to expect after exposures with the given common mode.
 
     Args:
         common_E: Common mode of the exposures so far relative to their mean, oldest first; 0 without light.
         earlier_mean: ln of the mean common mode of the night's earlier visits on the same scale, where known.
-        flat: Extrapolate the visit's mean rate instead.
+        kind: ``reverting`` as above; or no distribution at all: the visit's mean rate goes on (``flat``, as a
+            signal-to-noise quick look extrapolates) or that of the last exposure does (``last``, as an exposure-time
+            calculator that follows the sky does).
     """
     lit_E = common_E[common_E > 0]
     if not len(lit_E):
-        return Future(0.0, 0.0, INNOVATION, flat)
+        return Future(0.0, 0.0, INNOVATION, None if kind == "reverting" else 1.0)
     x_E = np.log(lit_E)
     weight = MEAN_WEIGHT if earlier_mean is not None else 0.0
     mean = float((weight * (earlier_mean or 0.0) + x_E.sum()) / (weight + len(x_E)))
@@ -97,4 +101,5 @@ def future(common_E: Array, earlier_mean: float | None = None, *, flat: bool = F
     innovation = float(
         np.sqrt((INNOVATION_WEIGHT * INNOVATION**2 + (step_E**2).sum()) / (INNOVATION_WEIGHT + len(step_E)))
     )
-    return Future(float(x_E[-1]), mean, innovation, flat)
+    constant = {"reverting": None, "flat": 1.0, "last": float(lit_E[-1])}[kind]
+    return Future(float(x_E[-1]), mean, innovation, constant)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from live_spec.core.conditions import Future, future
+from live_spec.core.conditions import Future, Kind, future
 from live_spec.events import Finish, LabelPosterior
 
 Array = NDArray[np.float64]
@@ -55,20 +55,20 @@ class Rates:
         return Rates(self.info_F[rows], self.rate_F[rows], self.future, self.common_E, lost_F, level_F)
 
 
-def rates(info_EF: Array, level_EF: Array, info_F: Array, *, flat: bool = False) -> Rates:
+def rates(info_EF: Array, level_EF: Array, info_F: Array, *, kind: Kind = "reverting") -> Rates:
     """Split the information of the exposures into fibre and common mode.
 
     Args:
         info_EF: Information per exposure and fibre, NaN where there is no spectrum.
         level_EF: Flux level per exposure and fibre, same shape.
         info_F: Accumulated information.
-        flat: Expect the visit's mean rate to go on, as a plain exposure-time calculator does.
+        kind: What is expected of the exposures to come, see :func:`live_spec.core.conditions.future`.
     """
     n_exposures, n_fibres = info_EF.shape
     if n_exposures == 0:
         zeros = np.zeros(n_fibres)
         never = np.zeros(n_fibres, bool)
-        return Rates(info_F, zeros, future(np.empty(0), flat=flat), np.empty(0), never, np.full(n_fibres, np.nan))
+        return Rates(info_F, zeros, future(np.empty(0), kind=kind), np.empty(0), never, np.full(n_fibres, np.nan))
     common_E = common_mode(info_EF)
     level_F = relative_level(level_EF)
     alive_now_F = np.nan_to_num(info_EF[-1]) > 0
@@ -78,7 +78,7 @@ def rates(info_EF: Array, level_EF: Array, info_F: Array, *, flat: bool = False)
     seen_F = (alive_EF * common_E[:, None]).sum(axis=0)
     own_F = np.divide(np.nansum(info_EF, axis=0), seen_F, out=np.zeros(n_fibres), where=seen_F > 0)
     rate_F = np.where(lost_F | ~alive_now_F, 0.0, own_F)
-    return Rates(info_F, rate_F, future(common_E, flat=flat), common_E, lost_F, level_F)
+    return Rates(info_F, rate_F, future(common_E, kind=kind), common_E, lost_F, level_F)
 
 
 def common_mode(info_EF: Array) -> Array:

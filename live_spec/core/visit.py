@@ -176,7 +176,7 @@ class Visit:
             exptime_s=event.exptime_s if event.exptime_s is not None else self.design.exposure_s,
             dither=event.dither,
             progress=progress(self.dithers, rule, self.design.plan, paired=paired),
-            rates=rates(info_EF, self.spectra.per_exposure("level_F"), combined.info_F, flat=rule.forecast == "flat"),
+            rates=rates(info_EF, self.spectra.per_exposure("level_F"), combined.info_F, kind=rule.forecast),
             row_F=row_F,
             notes_F=tuple(self.notes.get(fibre.fibre, "") for fibre in self.goals.fibres),
             n_missing=int((~(np.nan_to_num(info_EF[-1]) > 0)).sum()),

@@ -7,7 +7,7 @@ the exposure at which it would have ended the visit is read off its advice. So p
 # Shape legend: E exposures, F fibres, L labels.
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -18,7 +18,7 @@ from live_spec.config import Config, Policy, Rule, Target
 from live_spec.core.advisor import Advisor
 from live_spec.core.goals import assign_goals
 from live_spec.evaluation.surrogate import TrueField, read, true_field
-from live_spec.evaluation.weather import SCENARIOS
+from live_spec.evaluation.weather import CONDITIONS, condition
 from live_spec.events import Advice, ExposureReduced, Finish, PredictLabels, Verdict
 
 Array = NDArray[np.float64]
@@ -36,11 +36,12 @@ READS = 10
 
 
 def policies(config: Config) -> dict[str, Config]:
-    """The configuration's own rule, its flat-forecast twin, the survey's rule and the plan."""
+    """The configuration's own rule, its two flat-forecast twins, the survey's rule and the plan."""
     own = config.policy.active_rule
     rules = {
         own.name: own,
         "flat": own.model_copy(update={"name": "flat", "forecast": "flat"}),
+        "last": own.model_copy(update={"name": "last", "forecast": "last"}),
         "sn2-1600": Rule(name="sn2-1600", kind="sn2", max_exposures=own.max_exposures, extend=own.extend),
         "plan": Rule(name="plan", kind="plan", max_exposures=max(PLAN, own.max_exposures)),
     }
@@ -64,6 +65,8 @@ def default_config() -> Config:
 class Outcome:
     """What one policy did with one visit."""
 
+    condition: str
+    """The sky of the visit."""
     exposures: int
     """Exposures taken when the policy ended the visit."""
     stopped: bool
@@ -92,6 +95,7 @@ class Visit:
     """One visit's truth: light per exposure and what arrived."""
 
     field: TrueField
+    condition: str
     info_EF: Array
     cumulative_EF: Array
     """True accumulated information after each exposure, what arrived."""
@@ -104,7 +108,8 @@ def simulate_visit(name: str, scenario: str, rng: np.random.Generator) -> Visit:
     """Draw a field and expose it to the cap."""
     field = true_field(name, N_FIBRES, PLAN, EXPOSURE_S, rng)
     n_minutes = int(np.ceil(CAP * EXPOSURE_S / 60.0)) + 1
-    light_T = SCENARIOS[scenario](n_minutes, rng)
+    sky = condition(scenario, rng)
+    light_T = CONDITIONS[sky](n_minutes, rng)
     edge_T = np.arange(CAP * READS + 1) * EXPOSURE_S / READS / 60.0
     middle_T = (edge_T[:-1] + edge_T[1:]) / 2
     step_T = np.interp(middle_T, np.arange(n_minutes) + 0.5, light_T) / READS
@@ -115,7 +120,7 @@ def simulate_visit(name: str, scenario: str, rng: np.random.Generator) -> Visit:
     fine_TF = np.cumsum(np.repeat(seen_EF, READS, axis=0) * step_T[:, None], axis=0)
     info_EF = np.diff(fine_TF[READS - 1 :: READS], axis=0, prepend=0.0)
     exposures = tuple(_exposure(field, e, info_EF[e], alive_EF[e]) if arrives_E[e] else None for e in range(CAP))
-    return Visit(field, info_EF, np.cumsum(info_EF, axis=0), exposures, fine_TF)
+    return Visit(field, sky, info_EF, np.cumsum(info_EF, axis=0), exposures, fine_TF)
 
 
 def _exposure(field: TrueField, index: int, info_F: Array, alive_F: NDArray[np.bool_]) -> ExposureReduced:
@@ -172,6 +177,7 @@ def judge(visit: Visit, heard: list[Advice | None], config: Config) -> Outcome:
     finish_error, covered = _forecast(visit, heard, goals.goal_FL, rule)
     every_EF = np.array([visit.field.at_goal(info_F, goals.goal_FL) for info_F in visit.cumulative_EF])
     return Outcome(
+        condition=visit.condition,
         yield_E=tuple(int(n) for n in (every_EF & visit.field.trusted_F).sum(axis=1)),
         share_E=tuple(advice.have or 0.0 if advice is not None else 0.0 for advice in heard),
         exposures=ended,
@@ -240,92 +246,3 @@ def run_night(seed: int, scenario: str, n_visits: int, configs: Mapping[str, Con
         visit = simulate_visit(f"n{seed}v{number}", scenario, rng)
         outcomes.append({name: judge(visit, hear(visit, config), config) for name, config in configs.items()})
     return outcomes
-
-
-def summary(visits: Iterable[dict[str, Outcome]], n_nights: int, seed: int = 0) -> dict[str, object]:
-    """The contract's object: one block per policy, forecast scores, and minutes saved at equal true yield."""
-    table = list(visits)
-    names = list(table[0]) if table else []
-    by_policy = {name: [visit[name] for visit in table] for name in names}
-    rng = np.random.default_rng(seed)
-    own = names[0] if names else ""
-    return {
-        "n_nights": n_nights,
-        "n_visits": len(table),
-        "policies": {name: _policy(outcomes) for name, outcomes in by_policy.items()},
-        "forecast": {name: _scores(outcomes) for name, outcomes in by_policy.items() if _scores(outcomes)},
-        "saved": {
-            name: _saved(by_policy[own], by_policy[name], rng) for name in ("plan", "sn2-1600") if name in by_policy
-        },
-    }
-
-
-def _policy(outcomes: list[Outcome]) -> dict[str, float | int | None]:
-    first = [outcome.first_advice for outcome in outcomes if outcome.first_advice is not None]
-    return {
-        "stops": sum(outcome.stopped for outcome in outcomes),
-        "wrong_stops": sum(outcome.wrong for outcome in outcomes),
-        "minutes": sum(outcome.exposures for outcome in outcomes) * EXPOSURE_S / 60.0,
-        "targets_at_goal_true": sum(outcome.at_goal_true for outcome in outcomes),
-        "targets_at_goal_said": sum(outcome.at_goal_said for outcome in outcomes),
-        "reversals": sum(outcome.reversals for outcome in outcomes),
-        "max_reversals_a_visit": max((outcome.reversals for outcome in outcomes), default=0),
-        "mid_pair_stops": sum(outcome.mid_pair for outcome in outcomes),
-        "stops_on_unknown": sum(outcome.on_unknown for outcome in outcomes),
-        "minutes_to_first_advice": float(np.mean(first)) * EXPOSURE_S / 60.0 if first else None,
-    }
-
-
-def _scores(outcomes: list[Outcome]) -> dict[str, float | int]:
-    covered = [inside for outcome in outcomes for inside in outcome.finish_covered]
-    errors = [abs(outcome.finish_error) for outcome in outcomes if outcome.finish_error is not None]
-    if not covered or not errors:
-        return {}
-    return {
-        "coverage80": float(np.mean(covered)),
-        "median_abs_error_half": float(np.median(errors)),
-        "p90_abs_error_half": float(np.quantile(errors, 0.9)),
-        "n_forecasts": len(covered),
-    }
-
-
-def _saved(
-    own: list[Outcome], other: list[Outcome], rng: np.random.Generator, n_bootstrap: int = 300
-) -> dict[str, float]:
-    """Open-shutter minutes saved at equal true yield, percent, with a 90 % bootstrap interval over visits.
-
-    The other policy is set by hand (a longer or shorter plan, a higher or lower (S/N)^2) until it brings as many
-    targets truly to their goals: neither is paid for leaving early.
-    """
-    time_KV, done_KV = _settings(other)
-    mine = np.array([(o.exposures, o.at_goal_true) for o in own], dtype=float)
-
-    def percent(rows: NDArray[np.intp]) -> float:
-        time, done = mine[rows].sum(axis=0)
-        times = time_KV[:, rows].sum(axis=1)
-        order = np.argsort(times, kind="stable")
-        yields, first = np.unique(np.maximum.accumulate(done_KV[order][:, rows].sum(axis=1)), return_index=True)
-        return 100.0 * float(1.0 - time / np.interp(done, yields, times[order][first]))
-
-    draws = [percent(rng.integers(0, len(mine), len(mine))) for _ in range(n_bootstrap)]
-    return {
-        "percent": percent(np.arange(len(mine))),
-        "lo": float(np.quantile(draws, 0.05)),
-        "hi": float(np.quantile(draws, 0.95)),
-        "yield_ratio": float(mine[:, 1].sum() / max(sum(o.at_goal_true for o in other), 1.0)),
-    }
-
-
-def _settings(outcomes: list[Outcome]) -> tuple[Array, Array]:
-    """Exposures and true yield per setting and visit, shape (K, V): whole pairs of a plan, or thresholds of a share."""
-    pairs = np.arange(2, CAP + 1, 2)
-    yield_VE = np.array([outcome.yield_E for outcome in outcomes], dtype=float)
-    share_VE = np.array([outcome.share_E for outcome in outcomes])[:, 1::2]
-    if not share_VE.any():  # a plan looks at nothing
-        time_KV = np.repeat(pairs[:, None], len(outcomes), axis=1)
-    else:
-        levels = np.quantile(share_VE, np.linspace(0.0, 1.0, 41))
-        met_KVE = share_VE[None] >= levels[:, None, None]
-        time_KV = np.where(met_KVE.any(axis=2), pairs[met_KVE.argmax(axis=2)], CAP)
-    done_KV = np.take_along_axis(yield_VE, time_KV.T - 1, axis=1).T
-    return time_KV.astype(float), done_KV

@@ -53,15 +53,14 @@ def patchy(n_minutes: int, rng: np.random.Generator) -> Array:
     return np.asarray(clear(n_minutes, rng) * (1 - (1 - depth) * wave_T))
 
 
-def mixed(n_minutes: int, rng: np.random.Generator) -> Array:
-    """One of the others, all equally likely."""
-    kinds = (clear, cloud, fade, clearing, patchy)
-    return kinds[int(rng.integers(len(kinds)))](n_minutes, rng)
-
-
-SCENARIOS: dict[str, Callable[[int, np.random.Generator], Array]] = {
-    "clear": clear, "cloud": cloud, "fade": fade, "clearing": clearing, "patchy": patchy, "mixed": mixed,
+CONDITIONS: dict[str, Callable[[int, np.random.Generator], Array]] = {
+    "clear": clear, "cloud": cloud, "fade": fade, "clearing": clearing, "patchy": patchy,
 }  # fmt: skip
+
+
+def condition(scenario: str, rng: np.random.Generator) -> str:
+    """The sky of a visit in a scenario: of ``mixed``, one of all, equally likely."""
+    return str(rng.choice(list(CONDITIONS))) if scenario == "mixed" else scenario
 
 
 def _ramp(n_minutes: int, first: float, last: float, minutes: float) -> Array:

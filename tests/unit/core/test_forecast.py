@@ -118,8 +118,9 @@ def test_the_sum_of_coming_exposures_has_the_process_moments() -> None:
 
 
 def test_a_flat_forecast_extrapolates_the_mean_rate() -> None:
-    now = future(np.array([1.4, 0.6]), flat=True)
+    now = future(np.array([1.4, 0.6]), kind="flat")
     assert now.moments(3) == (3.0, 0.0)
+    assert future(np.array([1.4, 0.6]), kind="last").moments(3) == pytest.approx((1.8, 0.0))
 
 
 def test_no_light_yet_is_a_wide_forecast_not_an_error() -> None:

@@ -17,17 +17,17 @@ from live_spec.evaluation.nights import (
     policies,
     run_night,
     simulate_visit,
-    summary,
 )
-from live_spec.evaluation.weather import SCENARIOS
+from live_spec.evaluation.scores import summary
+from live_spec.evaluation.weather import CONDITIONS
 from live_spec.events import Verdict
 
 POLICIES = policies(default_config())
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_conditions_are_deterministic_and_positive(scenario: str) -> None:
-    one, two = (SCENARIOS[scenario](120, np.random.default_rng(5)) for _ in range(2))
+@pytest.mark.parametrize("sky", CONDITIONS)
+def test_conditions_are_deterministic_and_positive(sky: str) -> None:
+    one, two = (CONDITIONS[sky](120, np.random.default_rng(5)) for _ in range(2))
     np.testing.assert_array_equal(one, two)
     assert one.min() > 0
     assert one.max() < 2
@@ -88,7 +88,7 @@ def test_a_wrong_stop_is_called_wrong() -> None:
     overconfident = visit.field.said_over_true_FL * 0.5
     liar = type(visit)(
         type(visit.field)(**{**visit.field.__dict__, "said_over_true_FL": overconfident}),
-        visit.info_EF, visit.cumulative_EF, visit.exposures, visit.fine_TF,
+        visit.condition, visit.info_EF, visit.cumulative_EF, visit.exposures, visit.fine_TF,
     )  # fmt: skip
     outcome = judge(liar, hear(liar, config), config)
     assert outcome.stopped
@@ -114,7 +114,7 @@ def test_the_plan_takes_the_plan_and_counts_only_true_targets() -> None:
 def test_saved_minutes_are_at_equal_yield() -> None:
     def visit(exposures: int, yields: tuple[int, ...]) -> Outcome:
         done = yields[exposures - 1]
-        return Outcome(exposures, True, False, done, done, 0, False, False, None, (), 1, yields, (0.0,) * CAP)
+        return Outcome("clear", exposures, True, False, done, done, 0, False, False, None, (), 1, yields, (0.0,) * CAP)
 
     bright = tuple(min(100, 50 * n) for n in range(1, CAP + 1))  # done after two exposures
     faint = tuple(min(100, 13 * n) for n in range(1, CAP + 1))  # done after eight
@@ -134,7 +134,7 @@ def test_command_prints_the_contract() -> None:
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
     assert {"n_nights", "n_visits", "policies", "forecast", "saved"} <= set(document)
-    assert set(document["policies"]) == {"abundance-80", "flat", "sn2-1600", "plan"}
+    assert set(document["policies"]) == {"abundance-80", "flat", "last", "sn2-1600", "plan"}
     assert document["promotion"]["abundance-80"]["allowed"] is False  # one visit proves nothing
     row = document["policies"]["plan"]
     assert {"stops", "wrong_stops", "minutes", "targets_at_goal_true", "targets_at_goal_said", "reversals",
