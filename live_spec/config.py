@@ -215,6 +215,28 @@ class Display(Model):
     """Time between two paints when nothing changes."""
 
 
+COMMAND_WORDS = ("exposures", "pairs", "stop_after", "pairs_total")
+
+
+class Actions(Model):
+    """What a person would type to follow the advice: shown and copied, never executed."""
+
+    more: str = ""
+    """For CONTINUE and EXTEND: ``{exposures}``, ``{pairs}`` to take, ``{stop_after}``, ``{pairs_total}`` in all."""
+    stop: str = ""
+    """For STOP and MOVE ON, with the same words in braces."""
+
+    @field_validator("more", "stop")
+    @classmethod
+    def _fills_in(cls, template: str) -> str:
+        try:
+            template.format(**dict.fromkeys(COMMAND_WORDS, 0))
+        except (KeyError, ValueError, IndexError, AttributeError) as error:
+            known = ", ".join(f"{{{word}}}" for word in COMMAND_WORDS)
+            raise ValueError(f"{template!r}: {error} cannot be filled in; words in braces are {known}") from None
+        return template
+
+
 class Notify(Model):
     """Who is told of alarms besides those who look at a screen."""
 
@@ -250,6 +272,7 @@ class Config(Model):
     display: Display = Display()
     notify: Notify = Notify()
     security: Security = Security()
+    actions: Actions = Actions()
 
     @property
     def sha(self) -> str:
@@ -259,6 +282,7 @@ class Config(Model):
             "display": True,
             "notify": True,
             "security": True,
+            "actions": True,
             "model": {"path", "threads", "device"},
         }
         parts = self.model_dump(mode="json", exclude=silent)

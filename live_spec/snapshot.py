@@ -177,6 +177,8 @@ class Snapshot:
     """Message to verdict of the last exposure, seconds; filled by the daemon."""
     history: tuple[PastAdvice, ...] = ()
     """Every advice of the visit, oldest first; the last :data:`HISTORY_LENGTH`."""
+    command: str = ""
+    """What a person would type to follow the advice, from the configuration; nobody executes it."""
     control: str | None = None
     """Where the daemon takes overrides and acknowledgements, for its own machine; ``None`` when it takes none."""
     schema: str = SCHEMA

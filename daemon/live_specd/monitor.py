@@ -170,6 +170,9 @@ def watch(
                 if pressed == "e" and not ui.help and not ui.is_typing:
                     ui = replace(ui, note=export(screen, width, source.shown(ui), Path()))
                     continue
+                if pressed == "y" and not ui.help and not ui.is_typing:
+                    ui = replace(ui, note=_copy(terminal, screen))
+                    continue
                 if not ui.help and not ui.is_typing and (said := source.key(pressed)) is not None:
                     ui = replace(ui, note=said)
                     continue
@@ -193,6 +196,13 @@ def watch(
                 terminal.forget()
                 due_s = 0.0
     return ui
+
+
+def _copy(terminal: Terminal, screen: Screen) -> str:
+    if not screen.command:
+        return "there is no command to copy: no live advice to follow, or [actions] of the configuration is empty"
+    terminal.copy(screen.command)
+    return f"copied, to be typed by you: {screen.command}"
 
 
 def _quits(ui: Ui, key: str) -> bool:

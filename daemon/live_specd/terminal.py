@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import select
 import signal
@@ -125,6 +126,10 @@ class Terminal:
     def ring(self) -> None:
         """Sound the terminal's bell."""
         self._write("\a")
+
+    def copy(self, text: str) -> None:
+        """Put text into the clipboard of the terminal, wherever that runs (OSC 52)."""
+        self._write(f"\x1b]52;c;{base64.b64encode(text.encode()).decode()}\a")
 
     def typed(self) -> list[str]:
         """What was typed since the last call; never waits longer than a lone ESC needs."""

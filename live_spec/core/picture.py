@@ -54,7 +54,8 @@ def snapshot(
         bundle_note=bundle_note,
         passes=judged.posterior.passes if judged else passes,
         rule=f"{rule.name} v{rule.version}",
-        advice=stale or (visit.advice[-1] if visit and visit.advice else None),
+        advice=(advice := stale or (visit.advice[-1] if visit and visit.advice else None)),
+        command=_command(config, advice),
         states={state.value: states.count(state) for state in TargetState},
         n_targets=len(visit.goals) if visit else 0,
         n_counting=int(judged.standing.counting_F.sum()) if judged else 0,
@@ -67,6 +68,17 @@ def snapshot(
         stale_stop_s=config.limits.stale_stop + patience,
         history=_history(visit.advice[-HISTORY_LENGTH:]) if visit else (),
     )
+
+
+def _command(config: Config, advice: Advice | None) -> str:
+    """What to type to follow an advice; empty when there is nothing to follow or nobody said how."""
+    if advice is None or advice.stop_after is None:
+        return ""
+    template = config.actions.more if advice.exposures > 0 else config.actions.stop
+    return template.format(
+        exposures=advice.exposures, pairs=ceil(advice.exposures / 2), stop_after=advice.stop_after,
+        pairs_total=ceil(advice.stop_after / 2),
+    )  # fmt: skip
 
 
 def _history(given: list[Advice]) -> tuple[PastAdvice, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from rich.text import Text
@@ -18,7 +19,7 @@ from live_spec.view.plain import to_acknowledge
 from live_spec.view.states import Standing, standing
 from live_spec.view.theme import THEMES
 from live_spec.view.ui import KEYS, REPLAY_KEYS, Playing, Ui
-from live_spec.view.verdict import words
+from live_spec.view.verdict import to_type, words
 
 SMALLEST = (60, 16)
 """Below this there is one line, not a broken screen."""
@@ -50,8 +51,23 @@ def view(
         excerpt: The spectrum of the fibre that is open.
         playing: How a recorded night is played; ``None`` for what is heard live.
     """
-    pen = Pen(width, ASCII if ui.ascii else UNICODE, THEMES[ui.theme])
     stand = standing(snapshot, now, silent_s=silent_s)
+    pen = Pen(width, ASCII if ui.ascii else UNICODE, THEMES[ui.theme])
+    screen = _draw(pen, snapshot, ui, height, now, stand, excerpt, playing)
+    return replace(screen, command=to_type(snapshot, stand))
+
+
+def _draw(
+    pen: Pen,
+    snapshot: Snapshot,
+    ui: Ui,
+    height: int,
+    now: datetime,
+    stand: Standing,
+    excerpt: Excerpt | None,
+    playing: Playing | None,
+) -> Screen:
+    width = pen.width
     if width < SMALLEST[0] or height < SMALLEST[1]:
         return _finish(pen, [_one_line(pen, snapshot, stand)], height)
     if ui.help:

@@ -124,6 +124,8 @@ class Screen:
     """The fibre of the selected row."""
     beside: tuple[int, ...] | None = None
     """The fibres before and after the open one."""
+    command: str = ""
+    """What a person would type to follow the advice on it."""
 
     @property
     def text(self) -> str:

@@ -84,11 +84,12 @@ KEYS: dict[str, str] = {
     "v": "in a fibre: sigma by exposure, or the spectrum at the worst element's lines",
     "p e": "freeze the screen; export this moment as SVG, TXT and JSON",
     "a A o": "acknowledge the first alarm, all; override (with --operator)",
+    "y": "copy the command that follows the advice (tmux: set -g set-clipboard on)",
     "t u": "next theme; unicode or ASCII signs",
     "?": "this page, and back",
     "q ctrl-c": "quit",
 }
-"""Keys by what they do; ``q`` and ``e`` are the monitor's own, all others are :func:`reduce`'s."""
+"""Keys by what they do; ``q``, ``e`` and ``y`` are the monitor's own, all others are :func:`reduce`'s."""
 
 REPLAY_KEYS: dict[str, str] = {
     "space": "play, pause",

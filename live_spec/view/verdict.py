@@ -54,7 +54,14 @@ def words(snapshot: Snapshot, stand: Standing, *, detailed: bool = False) -> Wor
     lines = [("why", advice.cause), ("held", advice.override or ""), ("then", _then(advice))]
     lines += [("finish", _finish(advice)), ("costs", _costs(advice))] if detailed else []
     lines.append(("plan", _against_plan(advice)))
+    lines.append(("type", to_type(snapshot, stand)))
     return Words(f"{voice}{advice.verdict}", _head(advice), _said(lines), stop=advice.verdict is Verdict.STOP)
+
+
+def to_type(snapshot: Snapshot, stand: Standing) -> str:
+    """The command that follows the advice; only a live daemon that advises suggests one, and only while it holds."""
+    holds = (snapshot.source, snapshot.mode) == ("LIVE", "advise") and not stand.withdrawn
+    return snapshot.command if holds and stand.phase is not Phase.WAITING else ""
 
 
 def _said(lines: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

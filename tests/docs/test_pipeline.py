@@ -19,7 +19,9 @@ def block(language: str) -> str:
 
 
 @pytest.mark.slow
-def test_the_example_runs_and_is_short(small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_statement_25_the_example_runs_and_is_short(
+    small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, port = block("python"), free_port(around=1)
     assert len([line for line in code.splitlines() if line.strip()]) <= 20
     daemon = Daemon(tmp_path, small_bundle, f"tcp://127.0.0.1:{port}", output=f"tcp://127.0.0.1:{port + 1}").start()

@@ -39,4 +39,4 @@ def publish(endpoint: str, state: str, beat_s: float = 0.2) -> None:
 
 
 if __name__ == "__main__":
-    publish(sys.argv[1], sys.argv[2])
+    publish(sys.argv[1], sys.argv[2], *map(float, sys.argv[3:]))

@@ -308,5 +308,6 @@ STATES: dict[str, Callable[[], Snapshot]] = {
     "many": lambda: field(5000),
     "star": star,
     "alarmed": alarmed,
+    "command": lambda: replace(field(), command="hal expose --modify --count-apogee 3 --pairs"),
 }
 """Every state by name; ``lost`` is made by silence, not by a snapshot."""

@@ -28,7 +28,7 @@ EXPOSURES = {(n, d): exposure(n, [30.0] * N_FIBRES, dither=d) for n in range(1, 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(STEP, max_size=9))
-def test_no_stop_in_mid_pair_below_minimum_or_on_unknown(steps: list[tuple]) -> None:
+def test_statement_17_no_stop_in_mid_pair_below_minimum_or_on_unknown(steps: list[tuple]) -> None:
     advisor, network, now_s = Advisor(config(min_exposures=2, fraction=0.5)), Surrogate(), 0.0
     said: list[Advice] = []
     dithers: dict[int, str | None] = {}

@@ -65,7 +65,7 @@ def row(visit: str, minutes: float, at_goal: int) -> VisitResult:
     return VisitResult(visit, int(minutes // 8), minutes, at_goal, 100, "STOP")
 
 
-def test_differences_are_paired_by_visit_with_an_interval() -> None:
+def test_statement_26_differences_are_paired_by_visit_with_an_interval() -> None:
     rng = np.random.default_rng(1)
     base = [row(f"v{i}", 60.0, 80) for i in range(40)]
     other = [row(f"v{i}", 60.0 - 8 * (i % 3), 80 - (i == 7)) for i in reversed(range(40))]

@@ -23,7 +23,7 @@ def demo(*options: str) -> list[str]:
     return [sys.executable, "-m", "live_spec", "demo", *options]
 
 
-def test_once_prints_a_complete_dashboard() -> None:
+def test_statement_02_once_prints_a_complete_dashboard() -> None:
     done = subprocess.run(demo("--once", "--size", "80x24"), capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()

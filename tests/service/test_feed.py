@@ -206,7 +206,9 @@ def test_drain_can_wait_until_everything_was_worked_through(tmp_path: Path) -> N
         (lambda feed: feed.wait_for_daemon(timeout=0.0), "no daemon connected to tcp"),
     ],
 )
-def test_mistakes_are_refused_with_a_sentence_and_nothing_is_sent(call: Callable[[Feed], None], words: str) -> None:
+def test_statement_25_mistakes_are_refused_with_a_sentence_and_nothing_is_sent(
+    call: Callable[[Feed], None], words: str
+) -> None:
     with Feed("tcp://127.0.0.1:*") as feed:
         with pytest.raises((FeedError, TimeoutError), match=words):
             call(feed)

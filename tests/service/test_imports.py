@@ -17,7 +17,7 @@ import pytest
         ("live_specd.inference", "torch"),
     ],
 )
-def test_heavy_packages_stay_out(module: str, forbidden: str) -> None:
+def test_statement_25_heavy_packages_stay_out(module: str, forbidden: str) -> None:
     code = f"import sys, {module}; print(*sorted(set({forbidden.split()}) & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert found.stdout.split() == []

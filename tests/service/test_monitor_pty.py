@@ -39,11 +39,11 @@ def pane(request: pytest.FixtureRequest) -> Iterator[Pane]:
 
 
 @pytest.fixture
-def publish(endpoint: str) -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
+def publish(endpoint: str) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     running: list[subprocess.Popen[bytes]] = []
 
-    def start(state: str) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen([sys.executable, str(PUBLISHER), endpoint, state], stdout=subprocess.PIPE)
+    def start(*words: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen([sys.executable, str(PUBLISHER), endpoint, *words], stdout=subprocess.PIPE)
         running.append(process)
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
@@ -59,10 +59,10 @@ def monitor(endpoint: str, *options: str) -> list[str]:
     return [sys.executable, "-m", "live_spec", "monitor", "--connect", endpoint, *options]
 
 
-Publish = Callable[[str], "subprocess.Popen[bytes]"]
+Publish = Callable[..., "subprocess.Popen[bytes]"]
 
 
-def test_14_a_night_at_the_terminal(pane: Pane, publish: Publish, endpoint: str) -> None:
+def test_statement_13_and_14_a_night_at_the_terminal(pane: Pane, publish: Publish, endpoint: str) -> None:
     daemon = publish("continue")
     pane.type(shlex.join(monitor(endpoint)), "Enter")
     assert pane.shows("► CONTINUE") < 5.0
@@ -139,7 +139,26 @@ def test_views_find_one_fibre_freeze_and_export(pane: Pane, publish: Publish, en
     pane.until(lambda text: "FROZEN" not in text, "the shell's own screen")
 
 
-def test_14_a_killed_monitor_leaves_a_sane_terminal(pane: Pane, publish: Publish, endpoint: str) -> None:
+def test_statement_11_keys_are_answered_while_data_arrive(pane: Pane, publish: Publish, endpoint: str) -> None:
+    publish("continue", "0.02")  # fifty snapshots a second
+    pane.type(shlex.join(monitor(endpoint)), "Enter")
+    pane.shows("1 to 3 shown")
+    for n in range(1, 11):
+        pane.type("j")
+        pane.shows(f"{n + 1} to {n + 3} shown", within_s=1.0)
+
+
+def test_statement_19_the_command_is_copied_whole_to_the_terminal(pane: Pane, publish: Publish, endpoint: str) -> None:
+    publish("command")
+    pane.tmux("set-option", "-g", "set-clipboard", "on")
+    pane.type(shlex.join(monitor(endpoint)), "Enter")
+    pane.shows("type   hal expose --modify --count-apogee 3 --pairs")
+    pane.type("y")
+    pane.shows("copied, to be typed by you: hal expose", within_s=2.0)
+    assert pane.tmux("show-buffer").strip() == "hal expose --modify --count-apogee 3 --pairs"
+
+
+def test_statement_14_a_killed_monitor_leaves_a_sane_terminal(pane: Pane, publish: Publish, endpoint: str) -> None:
     publish("continue")
     pane.type(f"echo $$ > /dev/null; {shlex.join(monitor(endpoint))}; echo code $?", "Enter")
     pane.shows("► CONTINUE")
@@ -192,7 +211,7 @@ def test_without_a_daemon_it_says_so_within_three_seconds_and_exits_4(endpoint: 
     assert "Traceback" not in done.stderr
 
 
-def test_03_the_monitor_imports_no_network_and_no_archive() -> None:
+def test_statement_03_the_monitor_imports_no_network_and_no_archive() -> None:
     code = "import sys, live_specd.monitor; print({name.partition('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     for heavy in ("torch", "astropy", "matplotlib", "pyarrow", "scipy"):

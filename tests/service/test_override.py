@@ -38,7 +38,7 @@ def advice_of(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_18_an_override_is_in_the_audit_within_a_second_and_in_the_report(small_bundle: Path, tmp_path: Path) -> None:
+def test_statement_18_an_override_is_in_the_audit_and_in_the_report(small_bundle: Path, tmp_path: Path) -> None:
     port, field = free_port(around=2), Field()
     daemon = Daemon(tmp_path / "d", small_bundle, f"tcp://127.0.0.1:{port}").start()
     command = [sys.executable, "-m", "live_spec", "override", "hold", "--by", "kp", "--reason", "moon", "--note", "low",

@@ -49,7 +49,9 @@ def test_the_visits_of_a_star_are_the_exposures_of_a_design_once_each_and_oldest
 
 
 @pytest.mark.slow
-def test_real_stars_give_the_same_bytes_in_order_and_in_disorder(small_bundle: Path, tmp_path: Path) -> None:
+def test_statement_26_real_stars_give_the_same_bytes_in_order_and_in_disorder(
+    small_bundle: Path, tmp_path: Path
+) -> None:
     plain = lines(run("--json", "--bundle", small_bundle, "--out", tmp_path / "out", SAMPLES))
     assert lines(run("--json", "--bundle", small_bundle, "--shuffle", 5, "--chunk-fibres", 1, SAMPLES)) == plain
     assert lines(run("--json", "--bundle", small_bundle, tmp_path / "out")) == plain

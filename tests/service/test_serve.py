@@ -147,7 +147,7 @@ def test_killed_at_any_point_the_daemon_arrives_at_the_same_verdicts(
     assert {r.header.decode(): r.body for r in undisturbed} == stored
 
 
-def test_a_journal_is_replayed_with_the_same_verdict_bytes(site: Site, tmp_path: Path) -> None:
+def test_statement_26_a_journal_is_replayed_with_the_same_verdict_bytes(site: Site, tmp_path: Path) -> None:
     site.feed.drain(handled=True)
     folder = site.daemon.folder / "record"
     lines = [r.body.decode() for r in records(folder) if r.kind is Kind.ADVICE]
@@ -160,7 +160,7 @@ def test_a_journal_is_replayed_with_the_same_verdict_bytes(site: Site, tmp_path:
     assert (summary["schema"], summary["visits"], summary["exposures"]) == ("live-spec.replay/1", 2, 3)
 
 
-def test_a_bundle_that_is_not_there_exits_6_and_a_label_that_is_not_usable_3(
+def test_statement_29_a_label_that_is_not_usable_exits_3_and_a_missing_bundle_6(
     site: Site, tmp_path: Path, small_bundle: Path
 ) -> None:
     from dataclasses import replace

@@ -47,7 +47,7 @@ def status(endpoint: str, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
 
-def test_24_each_form_exits_as_documented(publish: Publish) -> None:
+def test_statement_24_each_form_exits_as_documented(publish: Publish) -> None:
     live = publish("continue")
     lines, one, document, check = (status(live, *form) for form in ((), ("--oneline",), ("--json",), ("--check",)))
     assert (lines.returncode, one.returncode, document.returncode, check.returncode) == (0, 0, 0, 2)
@@ -91,7 +91,7 @@ def test_watch_begins_with_what_the_journal_holds(publish: Publish, tmp_path: Pa
     assert subprocess.run([*command[:6], "--connect", "x"], capture_output=True, check=False).returncode == 2
 
 
-def test_03_status_imports_nothing_heavy() -> None:
+def test_statement_03_status_imports_nothing_heavy() -> None:
     code = "import sys, live_specd.status; print({name.partition('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     for heavy in ("torch", "astropy", "matplotlib", "pyarrow", "scipy"):

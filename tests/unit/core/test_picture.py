@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from helpers.night import Surrogate, config, design, exposure, play
+from helpers.screens import ADVICE
 
+from live_spec.config import Actions
 from live_spec.core.advisor import Advisor
+from live_spec.core.picture import _command
 
 
 def test_the_past_of_a_visit_is_in_the_snapshot() -> None:
@@ -31,3 +36,17 @@ def test_before_the_first_exposure_there_is_no_past() -> None:
     assert snapshot.history == ()
     assert snapshot.fibres[0].sigma_history == ()
     assert snapshot.fibres[0].photon_share is None
+
+
+@pytest.mark.parametrize(
+    ("exposures", "stop_after", "says"),
+    [(2, 6, "more 2 1 6 3"), (3, 7, "more 3 2 7 4"), (0, 4, "stop"), (0, None, "")],
+)
+def test_statement_19_the_command_is_filled_in_from_the_advice(
+    exposures: int, stop_after: int | None, says: str
+) -> None:
+    actions = Actions(more="more {exposures} {pairs} {stop_after} {pairs_total}", stop="stop")
+    shown = config().model_copy(update={"actions": actions})
+    assert _command(shown, replace(ADVICE, exposures=exposures, stop_after=stop_after)) == says
+    assert _command(config(), ADVICE) == ""
+    assert _command(shown, None) == ""

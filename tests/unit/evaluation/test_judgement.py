@@ -31,7 +31,7 @@ def judged():
     return judge(*visits(overconfident="mg_h"))
 
 
-def test_labels_with_true_sigmas_are_usable_and_the_over_confident_one_is_not(judged):
+def test_statement_29_true_sigmas_make_a_label_usable_and_over_confident_ones_do_not(judged):
     assert [label for label in LABELS if not judged.verdicts[label].usable] == ["mg_h"]
     assert "pull sigma 1.4" in judged.verdicts["mg_h"].why
 

@@ -45,7 +45,7 @@ def test_one_line(snapshot: Snapshot, line: str) -> None:
     assert one_line(snapshot, standing(snapshot, NOW)) == line
 
 
-def test_15_replay_demo_and_shadow_are_marked_in_every_plain_form() -> None:
+def test_statement_15_replay_demo_and_shadow_are_marked_in_every_plain_form() -> None:
     for state, mark in (("replay", "REPLAY"), ("demo", "DEMO"), ("shadow", "SHADOW")):
         snapshot = STATES[state]()
         said = standing(snapshot, NOW)
@@ -56,7 +56,7 @@ def test_15_replay_demo_and_shadow_are_marked_in_every_plain_form() -> None:
         assert mark in (document_["source"], document_["mode"].upper())
 
 
-def test_12_a_withdrawn_advice_is_never_shown_as_current() -> None:
+def test_statement_12_a_withdrawn_advice_is_never_shown_as_current() -> None:
     for said in (stand(field(), age_s=181), stand(field(), silent_s=3)):
         shown = document(field(), said, NOW)
         assert shown["advice"] is None
@@ -85,7 +85,7 @@ def test_check_has_the_codes_of_a_monitoring_plugin(snapshot: Snapshot, age_s: f
     assert line.count("|") <= 1
 
 
-def test_24_the_document_has_a_versioned_schema_and_is_json() -> None:
+def test_statement_24_the_document_has_a_versioned_schema_and_is_json() -> None:
     shown = json.loads(json.dumps(document(field(), stand(field()), NOW), allow_nan=False))
     assert shown["schema"] == "live-spec.status/1"
     assert shown["advice"]["schema"] == "live-spec.advice/1"

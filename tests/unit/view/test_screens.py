@@ -73,7 +73,7 @@ def test_golden_pages(name: str, size: tuple[int, int], ascii_only: bool) -> Non
 @pytest.mark.parametrize("size", [(60, 16), (80, 24), (140, 45)])
 @pytest.mark.parametrize("state", ["stale", "lost", "replay", "demo", "shadow", "waiting", "idle", "no_advice"])
 @pytest.mark.parametrize("name", PAGES)
-def test_15_every_view_says_whose_word_it_is_and_whether_it_holds(name: str, state: str, size: tuple[int, int]) -> None:
+def test_statement_15_every_view_says_whose_word_it_is(name: str, state: str, size: tuple[int, int]) -> None:
     screen = draw(state, *size, PAGES[name])
     assert [cell_len(line.plain) for line in screen.lines] == [size[0]] * size[1]
     says = {"stale": "STALE", "lost": "LOST", "replay": "REPLAY", "demo": "DEMO", "shadow": "SHADOW"}.get(state, "LIVE")
@@ -114,7 +114,7 @@ def test_every_line_has_exactly_the_width_and_there_are_exactly_as_many(
 
 @pytest.mark.parametrize("size", [(60, 16), (80, 24), (120, 40), (140, 45), (200, 60)])
 @pytest.mark.parametrize("state", ALL)
-def test_07_no_number_is_shortened(state: str, size: tuple[int, int]) -> None:
+def test_statement_07_no_number_is_shortened(state: str, size: tuple[int, int]) -> None:
     def numbers(text: str) -> set[str]:
         lines = [line for line in text.splitlines() if not line.startswith("─ fibres")]
         return {word for line in lines for word in line.split() if re.search(r"\d", word)}
@@ -132,13 +132,13 @@ def test_the_same_bytes_reach_a_console() -> None:
     assert capture.get() == screen.text
 
 
-def test_06_the_first_rows_say_what_until_when_why_how_sure_and_how_old() -> None:
+def test_statement_06_the_first_rows_say_what_until_when_why_how_sure_and_how_old() -> None:
     top = "\n".join(draw("continue").text.splitlines()[:7])
     for words in ("CONTINUE", "stop after exp 6", "Mg limits", "P(rule met) 0.81", "data 6 s old"):
         assert words in top
 
 
-def test_12_data_older_than_the_limit_take_the_advice_away() -> None:
+def test_statement_12_data_older_than_the_limit_take_the_advice_away() -> None:
     fresh = field()
     for age_s, says, marked in [(60, "CONTINUE", False), (61, "CONTINUE", True), (180, "CONTINUE", True)]:
         text = view(fresh, Ui(), 80, 24, NOW + timedelta(seconds=age_s - 6)).text
@@ -159,7 +159,7 @@ def test_data_of_unknown_age_carry_no_advice() -> None:
         assert "► CONTINUE" not in text
 
 
-def test_13_a_silent_daemon_is_lost_within_three_seconds() -> None:
+def test_statement_13_a_silent_daemon_is_lost_within_three_seconds() -> None:
     assert "LOST" not in view(field(), Ui(), 80, 24, NOW, silent_s=2.0).text
     text = view(field(), Ui(), 80, 24, NOW, silent_s=3.0).text
     assert "LOST" in text.splitlines()[0]
@@ -186,7 +186,7 @@ def test_no_advice_is_in_reverse_video_in_every_theme_but_night_and_mono_too() -
         ("DEMO", "shadow", "► demo would say CONTINUE"),
     ],
 )
-def test_15_who_speaks_is_marked_on_header_and_action(source: str, mode: str, says: str) -> None:
+def test_statement_15_who_speaks_is_marked_on_header_and_action(source: str, mode: str, says: str) -> None:
     screen = view(field(source=source, mode=mode), Ui(), 80, 24, NOW)
     header = screen.lines[0]
     assert source in header.plain
@@ -207,7 +207,7 @@ def test_unknown_is_two_dashes_never_zero() -> None:
     assert line.split("│")[0].split() == ["–", "Fe", "--", "--", "--", "--", "--"]
 
 
-def test_20_untrusted_and_missing_are_counted_on_the_first_screen() -> None:
+def test_statement_20_untrusted_and_missing_are_counted_on_the_first_screen() -> None:
     text = draw("continue").text
     assert "? not trusted     9" in text
     assert "– no data         9" in text
@@ -219,13 +219,13 @@ def test_the_model_is_called_what_it_is() -> None:
     assert "passes" not in draw("continue").text
 
 
-def test_08_every_state_has_a_sign_of_its_own_in_both_sets() -> None:
+def test_statement_08_every_state_has_a_sign_of_its_own_in_both_sets() -> None:
     for glyphs in (UNICODE, ASCII):
         assert len(set(glyphs.states.values())) == len(TargetState)
         assert all(cell_len(sign) == 1 for sign in glyphs.states.values())
 
 
-def test_09_states_differ_for_colour_blind_readers() -> None:
+def test_statement_09_states_differ_for_colour_blind_readers() -> None:
     """Brettel-like projections: no two state colours of the default theme fall together, beside sign and word."""
 
     def seen(style: str, matrix: list[list[float]]) -> list[float]:
@@ -341,3 +341,18 @@ def test_a_wide_screen_says_what_the_circumstances_cost_and_when_it_ends() -> No
     assert "cloud 5%: 13 of 262 priority targets" in text
     endless = replace(ADVICE, finish=Finish(4.0, 7.5, None))
     assert "8 more exposures [4-?]" in view(field(advice=endless), Ui(), 140, 45, NOW).text
+
+
+def test_statement_19_a_command_is_shown_whole_and_only_while_a_live_advice_holds() -> None:
+    command = "hal expose --modify --count-apogee 3 --pairs"
+    for width, height in SIZES:
+        screen = view(replace(field(), command=command), Ui(), width, height, NOW)
+        assert f"type   {command}" in screen.text
+        assert screen.command == command
+    for snapshot, silent_s in [
+        (field(source="REPLAY"), 0), (field(source="DEMO"), 0), (field(mode="shadow"), 0), (STATES["stale"](), 0),
+        (STATES["waiting"](), 0), (field(), 7),
+    ]:  # fmt: skip
+        screen = view(replace(snapshot, command=command), Ui(), 140, 45, NOW, silent_s=silent_s)
+        assert command not in screen.text
+        assert screen.command == ""

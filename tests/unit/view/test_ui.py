@@ -58,7 +58,7 @@ def test_every_key_on_the_help_page_does_something() -> None:
                 reduce(ui, key, n_fibres=300, page=3, selected=9, beside=(6, 8), snapshot=snapshot) != ui
                 for ui in (listed, opened)
             ]
-            assert key in ("q", "ctrl-c", "e") or any(changed), key
+            assert key in ("q", "ctrl-c", "e", "y") or any(changed), key
 
 
 def test_at_the_end_of_the_list_the_selection_moves() -> None:
