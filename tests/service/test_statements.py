@@ -28,6 +28,8 @@ NOT_JSON = {
     "model verify": "the exit code is the answer",
     "simulate spectra": "writes files",
     "simulate field": "writes files",
+    "keys new": "writes files",
+    "keys revoke": "moves a file",
     "data build": "writes files",
     "data split": "writes files",
 }
