@@ -275,6 +275,12 @@ class Config(Model):
     actions: Actions = Actions()
 
     @property
+    def rule_sha(self) -> str:
+        """The hash without the mode: the same in the shadow and out of it."""
+        shadow = self.policy.model_copy(update={"mode": "shadow"})
+        return self.model_copy(update={"policy": shadow}).sha
+
+    @property
     def sha(self) -> str:
         """Short sha256 of what can change an advice: not endpoints, threads or looks; the bundle has its own id."""
         silent: Any = {

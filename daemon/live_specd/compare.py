@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from live_spec.config import Config, Policy, Rule, load
 from live_spec.core.advisor import Advisor
 from live_spec.core.messages import advice_json
+from live_spec.core.visit import is_half
 from live_spec.events import (
     Action,
     Advice,
@@ -163,7 +164,7 @@ def play(night: Night, config: Config) -> tuple[dict[str, bytes], list[VisitResu
             plans.setdefault(event.visit, event.plan)
         if isinstance(event, ExposureReduced):
             minutes.setdefault(event.visit, {})[event.exposure] = (event.exptime_s or 0.0) / 60.0
-        for advice in _advice(advisor, advisor.handle(event, now_s=now_s), night.answers, now_s):
+        for advice in advice_on(advisor, advisor.handle(event, now_s=now_s), night.answers, now_s):
             said[advice.id] = advice_json(advice)
             heard.setdefault(advice.visit, []).append(advice)
     return said, [
@@ -171,20 +172,27 @@ def play(night: Night, config: Config) -> tuple[dict[str, bytes], list[VisitResu
     ]
 
 
-def _advice(
+def advice_on(
     advisor: Advisor, actions: tuple[Action, ...], answers: dict[str, Answer], now_s: float
 ) -> Iterator[Advice]:
+    """The advice among actions, and that on the recorded answers to the questions among them.
+
+    Raises:
+        Refused: When a question has no recorded answer.
+    """
     for action in actions:
         if isinstance(action, Advice):
             yield action
         elif isinstance(action, PredictLabels):
             answer = answers.get(request_key(action))
+            if answer is None and is_half(action.visit):
+                continue  # the daemon ended before it was answered
             if answer is None:
                 raise Refused(
                     f"the journal has no prediction for exposure {action.exposure} of {action.visit} with these goals: "
                     "replay the run with this configuration first (live-spec replay RUN -c FILE --out DIR)", 1,
                 )  # fmt: skip
-            yield from _advice(advisor, advisor.handle(answer, now_s=now_s), answers, now_s)
+            yield from advice_on(advisor, advisor.handle(answer, now_s=now_s), answers, now_s)
 
 
 def _end(visit: str, heard: list[Advice], minutes: dict[int, float], plan: int) -> VisitResult:

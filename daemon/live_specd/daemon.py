@@ -20,7 +20,7 @@ from live_specd.control import Control
 from live_specd.decisions import Decisions
 from live_specd.inference import Inference, ModelInfo, WorkerFailed
 from live_specd.ingest import Ingest, inboxes_of
-from live_specd.journal import Journal, JournalInUse, read_journal
+from live_specd.journal import Journal, JournalInUse, Kind, read_journal
 from live_specd.service import Service
 from live_specd.watchman import Watchman
 
@@ -82,6 +82,8 @@ def run(
             watchman.start()
         model = inference.start()
         log.info("%s", _describe(model))
+        if source == "LIVE":
+            _promoted(config, journal, f"{model.name}@{model.id}")
         decisions = Decisions(folder / "decisions.sqlite")
         service = Service(
             config, model, source=source, journal=journal, decisions=decisions, inference=inference, output=output,
@@ -122,6 +124,16 @@ def run(
         if watchman is not None:
             watchman.stop()
         context.destroy(linger=2000)
+
+
+def _promoted(config: Config, journal: Journal, bundle: str) -> None:
+    """Make sure that a rule that is to advise may, and put into the journal why."""
+    from live_specd import promote  # it needs the whole machinery of a replay
+
+    promotion = promote.require(config, bundle)
+    if promotion is not None:
+        log.info("advising: %s", promotion.why)
+        journal.append(Kind.EVENT, promote.event_of(promotion))
 
 
 def _locks(config: Config) -> sockets.Locks | None:

@@ -277,7 +277,8 @@ def _lock(folder: Path) -> int:
 
 
 def _set_aside(folder: Path) -> None:
-    found = [path for path in folder.iterdir() if path.name != "lock" and not path.name.startswith("earlier-")]
+    stays = ("lock", "promotion.json")
+    found = [path for path in folder.iterdir() if path.name not in stays and not path.name.startswith("earlier-")]
     if found:
         numbers = [int(path.name.removeprefix("earlier-")) for path in folder.glob("earlier-[0-9]*")]
         earlier = folder / f"earlier-{max(numbers, default=0) + 1}"

@@ -3,6 +3,7 @@
 # Shape legend: F fibres, L labels.
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from dataclasses import field as made
 from datetime import UTC, datetime
@@ -92,6 +93,8 @@ class Night:
     visits: dict[str, VisitRecord] = made(default_factory=dict)
     gaps: list[tuple[int, str]] = made(default_factory=list)
     """When input was lost, and the sentence that says so."""
+    promotions: list[tuple[int, str]] = made(default_factory=list)
+    """When the daemon started to advise, and by whose word or on what evidence."""
     failures: list[tuple[int, str]] = made(default_factory=list)
     damage: list[str] = made(default_factory=list)
     epochs: set[tuple[str, int]] = made(default_factory=set)
@@ -164,8 +167,16 @@ def _take(night: Night, record: Record) -> None:
         advice = advice_from_json(record.body)
         if visit := night.visits.get(advice.visit):
             visit.advice.append((record.at_ns, advice))
+    elif why := promotion_of(record):
+        night.promotions.append((record.at_ns, why))
     elif gap := gap_of(record):
         night.gaps.append((record.at_ns, gap.sentence))
+
+
+def promotion_of(record: Record) -> str | None:
+    """Why the daemon advises, if the record tells of it."""
+    values = json.loads(record.header)
+    return f"{values['name']}: {values['why']}" if values["event"] == "promotion" else None
 
 
 def final_sigmas(night: Night) -> NDArray[np.float64]:

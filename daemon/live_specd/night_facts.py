@@ -215,8 +215,9 @@ def _health(night: Night) -> dict[str, Any]:
 
 
 def _audit(night: Night) -> list[dict[str, str]]:
-    """Overrides, lost input and failures, in the order in which they happened."""
+    """Promotions, overrides, lost input and failures, in the order in which they happened."""
     events = [(at_ns, "input-bad", text) for at_ns, text in night.gaps]
+    events += [(at_ns, "promotion", text) for at_ns, text in night.promotions]
     events += [(at_ns, "model-mismatch", text) for at_ns, text in night.failures]
     for visit in night.visits.values():
         before: Advice | None = None

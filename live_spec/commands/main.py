@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("live_specd.main:serve", "The daemon: spectra in, advice out."),
     "replay": ("live_specd.replay:replay", "Run archived visits through the same core again."),
     "compare": ("live_specd.compare:compare", "Policies on recorded nights, on the same predictions."),
+    "promote": ("live_specd.promote:promote", "Out of the shadow, on the evidence of recorded nights."),
     "monitor": ("live_specd.monitor:monitor", "The dashboard of a running daemon."),
     "status": ("live_specd.status:status", "One look at a running daemon: lines, one line, JSON or a check."),
     "watch": ("live_specd.status:watch", "One plain sentence per event, for logs and screen readers."),

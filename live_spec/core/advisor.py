@@ -19,6 +19,7 @@ from live_spec import __version__
 from live_spec.config import Config
 from live_spec.core import picture
 from live_spec.core.cause import cause, contributions, limiting_label, why_no_target_counts
+from live_spec.core.goals import GoalTable
 from live_spec.core.pulls import PullMonitor, half_pulls
 from live_spec.core.rules import Decision
 from live_spec.core.stars import StarLibrary
@@ -219,6 +220,17 @@ class Advisor:
         if self.distrust is None or before is not None:
             return ()
         return (self._alarm("calibration-drift", "serious", self.distrust),)
+
+    @property
+    def judged(self) -> tuple[Judged, GoalTable] | None:
+        """What was last concluded in the open visit, with its goals."""
+        latest = next(reversed(self._visit.judged.values()), None) if self._visit else None
+        return (latest, self._visit.goals) if latest and self._visit else None
+
+    @property
+    def scatter(self) -> dict[str, float]:
+        """Measured over stated photon uncertainty per label, from the halves of tonight's visits; empty at first."""
+        return self._pulls.scatter()
 
     @property
     def distrust(self) -> str | None:

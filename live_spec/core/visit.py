@@ -106,6 +106,11 @@ def half_name(visit: str, half: int) -> str:
     return f"{visit}#half{half}"
 
 
+def is_half(visit: str) -> bool:
+    """Whether a question is about half a visit."""
+    return "#half" in visit
+
+
 def moment(text: str | None) -> datetime | None:
     """A UTC time from its ISO text; ``None`` when it is unknown or no time."""
     if text is None:
