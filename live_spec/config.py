@@ -210,9 +210,9 @@ class Display(Model):
     """How screens look."""
 
     theme: Literal["default", "light", "mono", "night"] = "default"
-    """Colours of screens."""
-    interval: Duration = 1.0
-    """Time between two paints when nothing changes."""
+    """Colours of screens, where the command line names none."""
+    interval: Annotated[Duration, Field(ge=0.1, le=5.0)] = 0.5
+    """Longest time between two paints; a daemon that falls silent is seen 2.5 s and this time later."""
 
 
 COMMAND_WORDS = ("exposures", "pairs", "stop_after", "pairs_total")

@@ -49,8 +49,10 @@ class FibreRow:
     p_goal: float | None
     why: str
     """Why this state, one short sentence; empty where the state says it all."""
+    worst: str | None = None
+    """The label furthest from its goal; a watched label only where the fibre has no goals."""
     sigma_history: tuple[float | None, ...] = ()
-    """Sigma of the label with the largest ``ratio`` after each exposure."""
+    """Sigma of the worst label after each exposure."""
     sigma_forecast: tuple[float | None, ...] = ()
     """The same after each further exposure up to the cap, at the expected rate."""
     photon_share: float | None = None

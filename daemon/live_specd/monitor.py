@@ -19,6 +19,8 @@ from typing import Any, Protocol
 import click
 import zmq
 
+from live_spec.commands.config_keys import found_config
+from live_spec.config import ConfigError, Display, load
 from live_spec.curve.keys import SecretKey
 from live_spec.snapshot import Snapshot
 from live_spec.view.format import clean
@@ -38,8 +40,6 @@ from live_specd.terminal import Terminal
 EVENT_SCHEMA = "live-spec.event/1"
 PAINT_S = 0.25
 """Least time between two paints for new data."""
-AGE_S = 0.5
-"""The age on the screen counts and a silent daemon must be seen within 3 s, so it is painted at least this often."""
 KEY_S = 0.05
 """Least time between two paints for keys."""
 
@@ -82,7 +82,8 @@ class Size(click.ParamType[tuple[int, int]]):
 @click.option("--once", is_flag=True, help="Print one screen and exit.")
 @click.option("--size", type=Size(), help="Columns x rows of --once and --svg; by default the terminal's, or 80x24.")
 @click.option("--ascii", "ascii_only", is_flag=True, help="Plain ASCII signs.")
-@click.option("--theme", type=click.Choice(list(THEMES)), default="default", show_default=True)
+@click.option("--theme", type=click.Choice(list(THEMES)), help="By default that of the configuration that is found.")
+@click.option("--interval", type=click.FloatRange(0.1, 5), metavar="SECONDS", help="Longest time between two paints.")
 @click.option("--view", "which", type=click.IntRange(1, len(VIEWS)), default=1, help="1 to 6, as the keys.")
 @click.option("--operator", metavar="NAME", help="Who is at the keys: may acknowledge alarms and override.")
 @click.option("--bell", is_flag=True, help="Ring once on a change of advice and on a new serious alarm.")
@@ -94,7 +95,8 @@ def monitor(
     once: bool,
     size: tuple[int, int] | None,
     ascii_only: bool,
-    theme: str,
+    theme: str | None,
+    interval: float | None,
     which: int,
     operator: str | None,
     bell: bool,
@@ -102,7 +104,10 @@ def monitor(
     html: Path | None,
 ) -> None:
     """The dashboard of a running daemon. Without a terminal: one plain sentence per event."""
-    ui = Ui(theme=theme, ascii=ascii_only or not speaks_unicode(), view=which, operator=operator)
+    display, note = looks()
+    ui = Ui(
+        theme=theme or display.theme, note=note, ascii=ascii_only or not speaks_unicode(), view=which, operator=operator
+    )
     width, height = size or tuple(shutil.get_terminal_size())
     ear = Ear.open(connect, key)
     try:
@@ -117,11 +122,23 @@ def monitor(
         elif once:
             show(ear.draw(ui, width, height), width)
         elif is_terminal():
-            watch(ear, ui, bell=bell, key=key)
+            watch(ear, ui, bell=bell, key=key, interval_s=interval or display.interval)
         else:
             narrate(ear)
     finally:
         ear.close()
+
+
+def looks() -> tuple[Display, str]:
+    """How screens look by the configuration that is found; a sentence when it cannot be read, for a mistake in it is no
+    reason to show an observer nothing."""
+    path = found_config()
+    if not path.is_file():
+        return Display(), ""
+    try:
+        return load(path).display, ""
+    except ConfigError as error:
+        return Display(), f"looks are not those of the configuration: {str(error).splitlines()[0]}"
 
 
 def watch(
@@ -131,10 +148,12 @@ def watch(
     *,
     bell: bool = False,
     key: SecretKey | None = None,
+    interval_s: float = Display().interval,
 ) -> Ui:
     """Show the dashboard until ``q``, a signal, or ``is_over()``; returns what the person chose last.
 
-    ``key`` goes with what is asked of the daemon.
+    ``key`` goes with what is asked of the daemon; ``interval_s`` is the longest time between two paints: the age on the
+    screen counts, and a silent daemon must be seen.
     """
     with Terminal() as terminal, ThreadPoolExecutor(1) as errands:
         poller = zmq.Poller()
@@ -155,7 +174,7 @@ def watch(
                 if screen.page:  # a list of fibres: it may have become shorter
                     ui = replace(ui, top=screen.top)
                 painted_s = time.monotonic()
-                due_s = painted_s + AGE_S
+                due_s = painted_s + interval_s
             wait_s = min(max(0.0, due_s - time.monotonic()), PAINT_S)
             ready = dict(poller.poll(int(1000 * wait_s) + 1))
             if (source.socket is None or source.socket in ready) and source.listen() is not None:
@@ -231,7 +250,9 @@ def _ringing(snapshot: Snapshot | None) -> set[str]:
     return loud | ({f"{given.visit} {given.verdict} {given.stop_after}"} if given else set())
 
 
-def narrate(ear: Ear, is_over: Callable[[], bool] = lambda: False, *, as_json: bool = False) -> None:
+def narrate(
+    ear: Ear, is_over: Callable[[], bool] = lambda: False, *, as_json: bool = False, bell: bool = False
+) -> None:
     """Print a sentence per event, and when the data or the daemon fall silent, until ``is_over()``."""
     before: Snapshot | None = None
     phase = Phase.WAITING
@@ -254,6 +275,8 @@ def narrate(ear: Ear, is_over: Callable[[], bool] = lambda: False, *, as_json: b
         if after is not before:
             for kind, text in happened(before, after, now):
                 say(kind, text)
+            if bell and before is not None and _ringing(after) - _ringing(before):
+                click.echo("\a", nl=False, err=True)
             before = after
         if stand.phase is not phase and stand.withdrawn:
             say("withdrawn", f"NO ADVICE: {clean(stand.why)}")

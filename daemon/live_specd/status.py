@@ -77,9 +77,12 @@ class Ago(click.ParamType[float]):
 @CONNECT
 @KEY
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per event, schema live-spec.event/1.")
+@click.option("--bell", is_flag=True, help="Ring, on standard error, on a change of advice and a new serious alarm.")
 @click.option("--since", type=Ago(), help="First the advice of this long ago until now, such as 1h; needs --run.")
 @click.option("--run", "folder", type=click.Path(path_type=Path, file_okay=False), help="The journal for --since.")
-def watch(connect: str, key: SecretKey | None, as_json: bool, since: float | None, folder: Path | None) -> None:
+def watch(
+    connect: str, key: SecretKey | None, as_json: bool, bell: bool, since: float | None, folder: Path | None
+) -> None:
     """One plain sentence per event, until ctrl-c; never moves the cursor."""
     if (since is None) != (folder is None):
         raise click.UsageError("--since and --run go together")
@@ -90,7 +93,7 @@ def watch(connect: str, key: SecretKey | None, as_json: bool, since: float | Non
     try:
         if ear.first(ANSWER_S) is None:
             raise NoAnswer(connect)
-        narrate(ear, as_json=as_json)
+        narrate(ear, as_json=as_json, bell=bell)
     finally:
         ear.close()
 

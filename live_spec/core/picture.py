@@ -153,9 +153,9 @@ def _fibres(visit: Visit, judged: Judged | None) -> tuple[FibreRow, ...]:
         }
         value = {label: _number(judged.posterior.value_FL[row, c]) if judged else None for label, c in columns.items()}
         left = judged.standing.left_F[row] if judged else np.nan
-        worst = max(
-            (name for name in shown if ratio[name] is not None), key=lambda name: ratio[name] or 0, default=None
-        )
+        known = [name for name in shown if ratio[name] is not None]
+        required = [name for name in known if np.isfinite(goals.goal_FL[row, columns[name]])]
+        worst = max(required or known, key=lambda name: ratio[name] or 0, default=None)
         history: tuple[float | None, ...] = ()
         forecast: tuple[float | None, ...] = ()
         photon_share = None
@@ -180,6 +180,7 @@ def _fibres(visit: Visit, judged: Judged | None) -> tuple[FibreRow, ...]:
                 left=ceil(left) if np.isfinite(left) else None,
                 p_goal=_number(judged.standing.p_goal_F[row]) if judged else None,
                 why=judged.standing.why_F[row] if judged else "no spectrum yet",
+                worst=worst,
                 sigma_history=history,
                 sigma_forecast=forecast,
                 photon_share=photon_share,

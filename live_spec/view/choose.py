@@ -31,7 +31,7 @@ Key = tuple[float, ...]
 def worst(row: FibreRow) -> tuple[str | None, float]:
     """The label furthest from its goal and its sigma over goal; ``None`` and 0 when nothing is measured."""
     known = {label: value for label, value in row.ratio.items() if value is not None}
-    label = max(known, key=lambda name: known[name], default=None)
+    label = row.worst if row.worst in known else max(known, key=lambda name: known[name], default=None)
     return label, known[label] if label is not None else 0.0
 
 

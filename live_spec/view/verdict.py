@@ -120,6 +120,8 @@ def _finish(advice: Advice) -> str:
     finish = advice.finish
     if finish is None or finish.p50 is None or advice.exposures == 0:
         return ""
+    if round(finish.p50) == 0:
+        return "the rule is met now; what is advised completes a pair or confirms it"
     low, high = ("?" if n is None else f"{n:.0f}" for n in (finish.p10, finish.p90))
     return f"{plural(round(finish.p50), 'more exposure')} [{low}-{high}] until the rule is met, pairs left aside"
 

@@ -11,11 +11,11 @@ class Pane:
     """A shell in a terminal of its own."""
 
     def __init__(self, name: str) -> None:
-        self._server = name
+        self.server = name
         self.tmux("-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", "-s", "main", "env PS1='$ ' sh")
 
     def tmux(self, *arguments: str) -> str:
-        command = ["tmux", "-L", self._server, *arguments]
+        command = ["tmux", "-L", self.server, *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
 
     def type(self, *keys: str) -> None:

@@ -3,11 +3,16 @@ afterwards."""
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pty
 import shlex
 import shutil
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -216,3 +221,49 @@ def test_statement_03_the_monitor_imports_no_network_and_no_archive() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     for heavy in ("torch", "astropy", "matplotlib", "pyarrow", "scipy"):
         assert f"'{heavy}'" not in done.stdout
+
+
+def test_statement_14_detached_and_attached_again_it_is_whole(pane: Pane, publish: Publish, endpoint: str) -> None:
+    publish("continue")
+    pane.type(shlex.join(monitor(endpoint)), "Enter")
+    pane.shows("► CONTINUE")
+    pid, terminal = pty.fork()  # a second terminal, of another size, in which a person attaches
+    if pid == 0:
+        os.environ["TERM"] = "xterm-256color"
+        os.execvp("tmux", ["tmux", "-L", pane.server, "attach", "-t", "main"])
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 46, 140, 0, 0))
+    try:
+        pane.shows("P(goal)", within_s=5.0)  # the wide screen
+        pane.tmux("detach-client", "-s", "main")
+    finally:
+        while True:  # the end of the client
+            try:
+                if not os.read(terminal, 65536):
+                    break
+            except OSError:
+                break
+        os.close(terminal)
+        os.waitpid(pid, 0)
+    assert "► CONTINUE" in pane.text()
+    pane.type("j")
+    pane.shows("2 to ", within_s=2.0)
+    pane.type("q")
+    pane.until(lambda text: "CONTINUE" not in text, "the shell's own screen")
+
+
+def test_statement_14_an_exception_leaves_a_sane_terminal(pane: Pane, tmp_path: Path) -> None:
+    script = tmp_path / "broken.py"
+    script.write_text(
+        "from live_specd.terminal import Terminal\n"
+        "with Terminal() as terminal:\n"
+        "    terminal.paint(['a screen that breaks'])\n"
+        "    input()\n"
+        "    raise RuntimeError('boom')\n"
+    )
+    pane.type(shlex.join([sys.executable, str(script)]), "Enter")
+    pane.shows("a screen that breaks")
+    pane.type("Enter")
+    pane.shows("RuntimeError: boom", within_s=5.0)
+    assert "a screen that breaks" not in pane.text()
+    pane.type("echo sane", "Enter")
+    pane.until(lambda text: text.rstrip().endswith("sane\n$"), "an echo in line mode")

@@ -27,6 +27,7 @@ from live_spec.view.ui import Ui
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "screens"
 SIZES = [(80, 24), (120, 40), (140, 45), (200, 60)]
+SMALL = [(50, 10), (60, 16)]
 ALL = [*STATES, "lost"]
 
 
@@ -40,7 +41,7 @@ def line_with(text: str, word: str) -> str:
 
 
 @pytest.mark.parametrize("ascii_only", [False, True], ids=["unicode", "ascii"])
-@pytest.mark.parametrize("size", SIZES, ids=[f"{w}x{h}" for w, h in SIZES])
+@pytest.mark.parametrize("size", [*SMALL, *SIZES], ids=[f"{w}x{h}" for w, h in [*SMALL, *SIZES]])
 @pytest.mark.parametrize("state", ALL)
 def test_golden(state: str, size: tuple[int, int], ascii_only: bool) -> None:
     path = GOLDEN / f"{state}-{size[0]}x{size[1]}-{'ascii' if ascii_only else 'unicode'}.txt"
