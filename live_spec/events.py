@@ -246,6 +246,21 @@ class Contribution:
 
 
 @dataclass(frozen=True, slots=True)
+class Binding:
+    """The target that the rule waits for: of as many targets as the rule needs, the one with the longest way to go."""
+
+    fibre: int
+    star: str
+    program: str
+    """Name of its target group."""
+    label: str
+    """Its label furthest from the goal."""
+    sigma: float
+    goal: float
+    """1-sigma limit of that label; dex, K for teff."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Forecast of the further exposures until the rule is met, as if any exposure were a stop point.
 
@@ -300,6 +315,8 @@ class Advice:
     """Version of live-spec."""
     override: str | None = None
     """Who holds the field, why and how long, in words."""
+    binding: Binding | None = None
+    """Whom the rule waits for; ``None`` when nobody counts or nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)

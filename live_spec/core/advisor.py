@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from live_spec import __version__
 from live_spec.config import Config
 from live_spec.core import picture
-from live_spec.core.cause import cause, contributions, limiting_label, why_no_target_counts
+from live_spec.core.cause import binding_target, cause, contributions, limiting_label, why_no_target_counts
 from live_spec.core.goals import GoalTable
 from live_spec.core.pulls import PullMonitor, half_pulls
 from live_spec.core.rules import Decision
@@ -393,6 +393,7 @@ class Advisor:
             code=__version__,
             contributions=contributions(judged, visit.goals) if judged else (),
             override=visit.held(exposure) or None,
+            binding=binding_target(judged, visit.goals, policy.active_rule.fraction) if judged else None,
         )
 
     # -- what people see -----------------------------------------------------------------------------------------

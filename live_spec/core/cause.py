@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 import numpy as np
 
 from live_spec.config import Rule
@@ -9,7 +11,7 @@ from live_spec.core.forecast import p_at_goal, projected_total
 from live_spec.core.goals import GoalTable
 from live_spec.core.rules import Decision
 from live_spec.core.visit import Judged
-from live_spec.events import Contribution, TargetState, Verdict
+from live_spec.events import Binding, Contribution, TargetState, Verdict
 from live_spec.labels import LABELS, symbol
 
 
@@ -29,6 +31,29 @@ def limiting_label(judged: Judged, goals: GoalTable) -> str | None:
     return LABELS[int(np.lexsort((median_L, votes_L))[-1])]
 
 
+def binding_target(judged: Judged, goals: GoalTable, fraction: float) -> Binding | None:
+    """The last of the targets that the quorum needs, by the distance of its worst label from the goal."""
+    row_C = np.flatnonzero(judged.standing.counting_F)
+    if not len(row_C):
+        return None
+    ratio_CL = np.nan_to_num(judged.sigma.total_FL[row_C] / goals.goal_FL[row_C], nan=-1.0)
+    order_C = np.argsort(ratio_CL.max(axis=1), kind="stable")
+    at = int(order_C[ceil(fraction * len(row_C) - 1e-9) - 1])
+    row, label = int(row_C[at]), int(ratio_CL[at].argmax())
+    fibre, sigma, goal = goals.fibres[row], judged.sigma.total_FL[row, label], goals.goal_FL[row, label]
+    return Binding(fibre.fibre, fibre.star, goals.group_F[row], LABELS[label], float(sigma), float(goal))
+
+
+def binding_program(judged: Judged, goals: GoalTable) -> str | None:
+    """The target group with most targets short of their goals; ``None`` when only one group counts or none is short."""
+    counting_F = judged.standing.counting_F
+    group_F = np.array(goals.group_F)
+    names, short_N = np.unique(group_F[counting_F & ~judged.standing.is_in(TargetState.AT_GOAL)], return_counts=True)
+    if not len(names) or len(np.unique(group_F[counting_F])) < 2:
+        return None
+    return str(names[int(short_N.argmax())])
+
+
 def share(n_done: int, n_all: int) -> str:
     """Share in words: percent of many, a plain count of few."""
     return f"{n_done} of {n_all}" if n_all < 20 else f"{100 * n_done / n_all:.0f}% of {n_all}"
@@ -39,7 +64,7 @@ def targets(n: int) -> str:
 
 
 def cause(decision: Decision, judged: Judged, goals: GoalTable, rule: Rule, limiting: str | None) -> str:
-    """One sentence that names the limiting element, the share and the rule."""
+    """One sentence that names the limiting element, the share, the rule and, of several, the binding program."""
     counting_F = judged.standing.counting_F
     n_counting = int(counting_F.sum())
     n_done = round(float(judged.standing.p_goal_F[counting_F].sum()))
@@ -50,7 +75,8 @@ def cause(decision: Decision, judged: Judged, goals: GoalTable, rule: Rule, limi
     where = f"{share(n_done, n_counting)} {targets(n_counting)} at goal, rule needs {100 * rule.fraction:.0f}%"
     if decision.verdict is Verdict.STOP:
         return f"{where}, P(rule met) {decision.p_met:.2f}"
-    words = f"{symbol(limiting)} limits: {where}" if limiting else where
+    program = binding_program(judged, goals)
+    words = f"{symbol(limiting)} limits{f' {program}' if program else ''}: {where}" if limiting else where
     return f"{words}; {decision.reason}" if decision.reason else words
 
 

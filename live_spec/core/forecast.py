@@ -49,10 +49,14 @@ class Rates:
     """Fibres that lost their flux after an earlier good exposure."""
     level_F: Array
     """Flux of the last exposure over what the fibre's earlier ones lead to expect; NaN when there are none."""
+    last_good_F: NDArray[np.intp]
+    """Index of the last exposure in which the fibre had its light; -1 where there is none."""
 
     def take(self, rows: NDArray[np.intp]) -> Rates:
         lost_F, level_F = self.lost_F[rows], self.level_F[rows]
-        return Rates(self.info_F[rows], self.rate_F[rows], self.future, self.common_E, lost_F, level_F)
+        return Rates(
+            self.info_F[rows], self.rate_F[rows], self.future, self.common_E, lost_F, level_F, self.last_good_F[rows]
+        )
 
 
 def rates(info_EF: Array, level_EF: Array, info_F: Array, *, kind: Kind = "reverting") -> Rates:
@@ -68,7 +72,8 @@ def rates(info_EF: Array, level_EF: Array, info_F: Array, *, kind: Kind = "rever
     if n_exposures == 0:
         zeros = np.zeros(n_fibres)
         never = np.zeros(n_fibres, bool)
-        return Rates(info_F, zeros, future(np.empty(0), kind=kind), np.empty(0), never, np.full(n_fibres, np.nan))
+        nothing = np.full(n_fibres, np.nan)
+        return Rates(info_F, zeros, future(np.empty(0), kind=kind), np.empty(0), never, nothing, np.full(n_fibres, -1))
     common_E = common_mode(info_EF)
     level_F = relative_level(level_EF)
     alive_now_F = np.nan_to_num(info_EF[-1]) > 0
@@ -78,7 +83,12 @@ def rates(info_EF: Array, level_EF: Array, info_F: Array, *, kind: Kind = "rever
     seen_F = (alive_EF * common_E[:, None]).sum(axis=0)
     own_F = np.divide(np.nansum(info_EF, axis=0), seen_F, out=np.zeros(n_fibres), where=seen_F > 0)
     rate_F = np.where(lost_F | ~alive_now_F, 0.0, own_F)
-    return Rates(info_F, rate_F, future(common_E, kind=kind), common_E, lost_F, level_F)
+    own_EF = np.divide(
+        info_EF, common_E[:, None], out=np.zeros(info_EF.shape), where=alive_EF & (common_E[:, None] > 0)
+    )
+    lit_EF = alive_EF & (own_EF >= LOST_FLUX * own_EF.max(axis=0))
+    last_good_F = np.where(lit_EF.any(axis=0), n_exposures - 1 - lit_EF[::-1].argmax(axis=0), -1)
+    return Rates(info_F, rate_F, future(common_E, kind=kind), common_E, lost_F, level_F, last_good_F)
 
 
 def common_mode(info_EF: Array) -> Array:

@@ -175,15 +175,16 @@ class Visit:
         self.quality[event.exposure] = tuple(input_doubts(event, self.design, self.asked.values()))
         missing = (f"exposure {n} is missing" for n in gaps)
         doubts = dict.fromkeys([*self.lost, *missing, *(doubt for found in self.quality.values() for doubt in found)])
+        found = rates(info_EF, self.spectra.per_exposure("level_F"), combined.info_F, kind=rule.forecast)
         self.asked[event.exposure] = Asked(
             exposure=event.exposure,
             observed_at=event.observed_at,
             exptime_s=event.exptime_s if event.exptime_s is not None else self.design.exposure_s,
             dither=event.dither,
             progress=progress(self.dithers, rule, self.design.plan, paired=paired),
-            rates=rates(info_EF, self.spectra.per_exposure("level_F"), combined.info_F, kind=rule.forecast),
+            rates=found,
             row_F=row_F,
-            notes_F=tuple(self.notes.get(fibre.fibre, "") for fibre in self.goals.fibres),
+            notes_F=tuple(self._note(row, found) for row in range(len(self.goals))),
             n_missing=int((~(np.nan_to_num(info_EF[-1]) > 0)).sum()),
             sn2=self._sn2(info_EF),
             doubts=tuple(doubt for doubt in doubts if doubt not in self.accepted),
@@ -196,6 +197,13 @@ class Visit:
             flux_FP=combined.flux_FP[row_F],
             ivar_FP=combined.ivar_FP[row_F],
         )
+
+    def _note(self, row: int, found: Rates) -> str:
+        """What is to be said of a fibre: the note of the front end, or when it last had its light."""
+        note = self.notes.get(self.goals.fibres[row].fibre, "")
+        if note or not found.lost_F[row] or found.last_good_F[row] < 0:
+            return note
+        return f"last good exposure {self.spectra.numbers[found.last_good_F[row]]}"
 
     def decide(self, rule: Rule, judged: Judged) -> Decision:
         """Apply the rule and remember what was said."""

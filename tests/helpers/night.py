@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +54,8 @@ class Surrogate:
     floors: dict[int, float] = field(default_factory=dict)
 
     def predict(self, request: PredictLabels, degraded: str | None = None) -> LabelsPredicted:
-        snr_F = np.sqrt(np.median(request.ivar_FP[:, APSTAR.cut], axis=1)).astype(np.float64)
+        cut = APSTAR.cut if request.ivar_FP.shape[1] == APSTAR.n_pixels else slice(None)
+        snr_F = np.sqrt(np.median(request.ivar_FP[:, cut], axis=1)).astype(np.float64)
         n_fibres = len(request.fibre_F)
         photon_FL = np.repeat((self.photon * 100 / snr_F)[:, None], N_LABELS, axis=1)
         floor_F = np.array([self.floors.get(int(fibre), self.floor) for fibre in request.fibre_F])
@@ -78,6 +79,7 @@ def exposure(
     dither: str | None = "",
     seed: int = 0,
     level: float = 100.0,
+    n_pixels: int = APSTAR.n_pixels,
 ) -> ExposureReduced:
     """An exposure of flat spectra at a given S/N per pixel; ABBA dithers unless said otherwise."""
     snr_F = np.atleast_1d(np.asarray(snr, dtype=float))
@@ -85,8 +87,8 @@ def exposure(
     snr_F = np.broadcast_to(snr_F, fibre_F.shape)
     rng = np.random.default_rng([seed, number])
     sigma_F = level / np.maximum(snr_F, 1e-9)
-    flux_FP = level + sigma_F[:, None] * rng.normal(size=(len(fibre_F), APSTAR.n_pixels))
-    ivar_FP = np.repeat(np.where(snr_F > 0, sigma_F**-2.0, 0.0)[:, None], APSTAR.n_pixels, axis=1)
+    flux_FP = level + sigma_F[:, None] * rng.normal(size=(len(fibre_F), n_pixels))
+    ivar_FP = np.repeat(np.where(snr_F > 0, sigma_F**-2.0, 0.0)[:, None], n_pixels, axis=1)
     position = "ABBA"[(number - 1) % 4] if dither == "" else dither
     minute = 8 * number
     return ExposureReduced(
@@ -94,6 +96,15 @@ def exposure(
         ivar_FP=ivar_FP.astype(np.float32), observed_at=f"2026-11-22T{3 + minute // 60:02d}:{minute % 60:02d}:00Z",
         exptime_s=500.0, dither=position, message=f"{visit}/{number}",
     )  # fmt: skip
+
+
+def light(number: int, snr: float | Sequence[float] | NDArray[np.float64], **more: object) -> ExposureReduced:
+    """As :func:`exposure`, each spectrum a single pixel: its own summary, for tests of many exposures."""
+    whole = exposure(number, snr, **{"n_pixels": 1, **more})  # type: ignore[arg-type]
+    snr_F = np.broadcast_to(np.atleast_1d(np.asarray(snr, dtype=np.float32)), whole.fibre_F.shape)
+    flux_F = np.where(np.isfinite(snr_F), np.maximum(snr_F, 0.0) ** 2, 0.0).astype(np.float32)
+    ivar_F = np.divide(1.0, flux_F, out=np.zeros_like(flux_F), where=flux_F > 0)
+    return replace(whole, flux_FP=flux_F[:, None], ivar_FP=ivar_F[:, None])
 
 
 def play(advisor: Advisor, events: Iterable[Event], network: Surrogate | None = None) -> list[Action]:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,9 +9,6 @@ from helpers.night import Surrogate, config, design, exposure, play, verdicts
 from live_spec.core.advisor import Advisor
 from live_spec.core.messages import advice_json, snapshot_from_json, snapshot_json
 from live_spec.events import (
-    DesignLoaded,
-    ExposureReduced,
-    Fibre,
     InputLost,
     LabelsPredicted,
     OverrideRecorded,
@@ -62,13 +58,6 @@ def test_a_hopeless_field_moves_on_after_the_first_pair() -> None:
     advice = run([design(), exposure(1, [8.0] * 10), exposure(2, [8.0] * 10)])
     assert [a.verdict for a in advice] == [CONTINUE, MOVE_ON]
     assert "only 0 of 10 priority targets can reach their goals" in advice[1].cause
-
-
-def test_a_target_at_the_model_floor_does_not_hold_the_field() -> None:
-    advice = run([design(5), *(exposure(n, [60.0] * 5) for n in (1, 2))], Surrogate(floors={3: 0.06}), fraction=1.0)
-    assert advice[-1].verdict is STOP
-    assert advice[-1].states["out of reach"] == 1
-    assert advice[-1].n_counting == 4
 
 
 def test_untrusted_targets_never_count_as_done_and_never_hold_the_field() -> None:
@@ -259,15 +248,6 @@ def test_extension_is_advised_only_where_allowed() -> None:
     assert (longer.verdict, longer.stop_after) == (Verdict.EXTEND, 6)
 
 
-def test_two_goal_files_give_two_verdicts_with_their_own_element() -> None:
-    events = [design(), *(exposure(n, [60.0] * 10) for n in (1, 2))]
-    loose = verdicts(play(Advisor(config(goals={"fe_h": 0.05})), events))[-1]
-    tight = verdicts(play(Advisor(config(goals={"fe_h": 0.05, "mg_h": 0.03})), events))[-1]
-    assert (loose.verdict, loose.limiting) == (STOP, "fe_h")
-    assert (tight.verdict, tight.limiting) == (CONTINUE, "mg_h")
-    assert tight.cause.startswith("Mg limits")
-
-
 def test_snapshot_survives_the_wire_and_shows_unknown_as_null() -> None:
     advisor = Advisor(config(mode="shadow"))
     play(advisor, [design(3, h_mag=None), exposure(1, [40.0] * 2)])
@@ -315,45 +295,6 @@ def test_posterior_without_uncertainty_is_not_trusted() -> None:
     assert (row.state, row.why) == ("not trusted", "the network gave no uncertainty")
 
 
-def with_sky(n_sky: int = 20) -> DesignLoaded:
-    base = design(5)
-    return replace(base, fibres=(*base.fibres[:5], *(Fibre(100 + i, "", role=Role.SKY) for i in range(n_sky))))
-
-
-def sky_exposure(number: int, n_lit: int) -> ExposureReduced:
-    return exposure(number, [60.0] * (5 + n_lit), fibres=[*range(1, 6), *range(100, 100 + n_lit)])
-
-
-def test_too_few_sky_fibres_withhold_the_verdict_until_a_person_accepts() -> None:
-    advisor = Advisor(config())
-    events = [with_sky(), sky_exposure(1, 20), sky_exposure(2, 4), sky_exposure(3, 20), sky_exposure(4, 20)]
-    advice = verdicts(play(advisor, events))
-    assert [a.verdict for a in advice] == [CONTINUE, NO_ADVICE, NO_ADVICE, NO_ADVICE]
-    assert advice[-1].cause == "sky: 4 of 20 sky fibres have data in exposure 2"
-    accepted = OverrideRecorded("v1", "kp", "accept", "data-doubt", "sky looks fine on the raw frames")
-    assert [a.verdict for a in verdicts(play(advisor, [accepted]))] == [STOP]
-
-
-def test_a_hold_keeps_stops_back_until_it_expires_or_the_field_changes() -> None:
-    advisor = Advisor(config())
-    hold = OverrideRecorded("v1", "kp", "hold", "weather", "thin cirrus", expires_after=3)
-    events = [design(), exposure(1, [60.0] * 10), hold, exposure(2, [60.0] * 10), exposure(3, [60.0] * 10)]
-    advice = verdicts(play(advisor, events))
-    assert [a.verdict for a in advice] == [CONTINUE] * 4
-    assert advice[2].cause.startswith("held by kp to exposure 3, reason weather 'thin cirrus'; without it STOP")
-    assert advice[2].override is not None
-    assert verdicts(play(advisor, [exposure(4, [60.0] * 10)]))[-1].verdict is STOP  # expired
-    other = [design(visit="v2"), *(exposure(n, [60.0] * 10, visit="v2") for n in (1, 2))]
-    forever = replace(hold, expires_after=None)
-    fresh = Advisor(config())
-    assert (
-        verdicts(play(fresh, [design(), forever, exposure(1, [60.0] * 10), exposure(2, [60.0] * 10)]))[-1].verdict
-        is CONTINUE
-    )
-    assert verdicts(play(fresh, other))[-1].verdict is STOP
-    assert any("audit: kp hold" in line for line in fresh.snapshot(source="LIVE").log)
-
-
 @pytest.mark.parametrize(
     "bad",
     [
@@ -380,12 +321,6 @@ def test_clocks_that_disagree_are_said_and_withhold_the_verdict() -> None:
     )
 
 
-def test_midnight_does_not_split_a_visit() -> None:
-    times = ["2026-11-22T23:55:00Z", "2026-11-23T00:03:00Z"]
-    events = [replace(exposure(n, [60.0] * 10), observed_at=time) for n, time in enumerate(times, 1)]
-    assert run([design(), *events])[-1].verdict is STOP
-
-
 def test_contributions_name_what_the_field_lacks() -> None:
     field = [design(), exposure(1, [42.0] * 10), exposure(2, [14.0] * 9 + [0.0]), exposure(3, [14.0] * 9 + [0.0])]
     advice = run(field, Surrogate(untrusted=frozenset({1, 2}), floors={3: 0.2}))
@@ -394,42 +329,6 @@ def test_contributions_name_what_the_field_lacks() -> None:
     assert terms["not trusted"] == pytest.approx(0.2)
     assert terms["faint"] == pytest.approx(0.1)
     assert terms["cloud"] == pytest.approx(0.6)
-
-
-@pytest.mark.parametrize("bad_snr", [0.0, 4.0])
-def test_one_bad_exposure_is_weighed_down_and_shown(bad_snr: float) -> None:
-    clean, dirty = Advisor(config()), Advisor(config())
-    play(clean, [design(), *(exposure(n, [40.0] * 10) for n in (1, 2, 3))])
-    actions = play(dirty, [design(), *(exposure(n, [40.0] * 10) for n in (1, 2)), exposure(3, [bad_snr] * 10),
-                           exposure(4, [40.0] * 10, seed=0)])  # fmt: skip
-    one, two = (a.snapshot(source="LIVE").elements[0].median_sigma for a in (clean, dirty))
-    assert two == pytest.approx(one, rel=0.03)
-    assert any(isinstance(a, RaiseAlarm) and a.kind in ("throughput-low", "many-missing") for a in actions)
-
-
-def test_a_noisy_share_around_the_quorum_is_no_flip_flop() -> None:
-    """Shares that wobble around the rule: at most one reversal, where a bare threshold makes many."""
-    worst, bare = 0, 0
-    for seed in range(12):
-        rng = np.random.default_rng(seed)
-        advisor, said, flips = Advisor(config(pair=False, max_exposures=12)), [], []
-        advisor.handle(design(40, plan=12), now_s=0.0)
-        for number in range(1, 13):
-            (request,) = [a for a in advisor.handle(exposure(number, [60.0 / np.sqrt(12)] * 40), now_s=0.0)
-                          if isinstance(a, PredictLabels)]  # fmt: skip
-            wobble = 0.0467 * np.exp(rng.normal(0, 0.01) + rng.normal(0, 0.03, 40))
-            answer = Surrogate().predict(request)
-            photon_FL = np.repeat(wobble[:, None], 22, axis=1)
-            total_FL = np.hypot(photon_FL, answer.posterior.epistemic_FL / 0.8)
-            answer = replace(answer, posterior=replace(answer.posterior, photon_FL=photon_FL, total_FL=total_FL))
-            advice = verdicts(advisor.handle(answer, now_s=0.0))[-1]
-            said.append(advice.verdict)
-            flips.append(advice.have >= 0.8)
-        stops = [verdict is STOP for verdict in said]
-        worst = max(worst, sum(a and not b for a, b in pairwise(stops)))
-        bare = max(bare, sum(a and not b for a, b in pairwise(flips)))
-    assert worst <= 1
-    assert bare >= 3
 
 
 def test_with_a_lead_every_stop_was_announced_one_exposure_before() -> None:

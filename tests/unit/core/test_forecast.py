@@ -28,7 +28,9 @@ def one(value: float) -> np.ndarray:
 
 def rate(info: float, per_exposure: float) -> Rates:
     steady = Future(0.0, 0.0, 0.0)
-    return Rates(np.array([info]), np.array([per_exposure]), steady, np.ones(1), np.zeros(1, bool), np.ones(1))
+    return Rates(
+        np.array([info]), np.array([per_exposure]), steady, np.ones(1), np.zeros(1, bool), np.ones(1), np.zeros(1, int)
+    )
 
 
 def test_quorum_distribution_equals_enumeration() -> None:

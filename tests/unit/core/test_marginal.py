@@ -14,14 +14,14 @@ def saturating(rate: float) -> np.ndarray:
     return 250 * (1 - np.exp(-rate * MINUTES))
 
 
-def test_more_overhead_means_staying_longer() -> None:
+def test_feature_14_more_overhead_means_staying_longer() -> None:
     gain = saturating(0.05)
     stops = [best_stop(gain, MINUTES, overhead) for overhead in (0.0, 10.0, 60.0)]
     assert stops[0] < stops[1] < stops[2]
 
 
 @pytest.mark.parametrize("overhead", [0.0, 10.0])
-def test_the_rule_finds_the_brute_force_optimum_of_a_queue(overhead: float) -> None:
+def test_feature_14_the_rule_finds_the_brute_force_optimum_of_a_queue(overhead: float) -> None:
     """Three designs in turn, repeated through a long night: the best rate of the whole queue."""
     designs = [saturating(rate) for rate in (0.03, 0.06, 0.12)]
 

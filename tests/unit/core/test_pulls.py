@@ -59,7 +59,7 @@ def test_too_few_stars_say_nothing() -> None:
 
 
 @pytest.mark.slow
-def test_an_overconfident_bundle_is_found_within_a_night_and_put_in_the_shadow() -> None:
+def test_feature_03_an_overconfident_bundle_is_found_within_a_night_and_put_in_the_shadow() -> None:
     rng = np.random.default_rng(5)
     visits = [simulate_visit(f"v{i}", "clear", rng) for i in range(3)]
     advisor = Advisor(default_config())
@@ -72,7 +72,7 @@ def test_an_overconfident_bundle_is_found_within_a_night_and_put_in_the_shadow()
 
 
 @pytest.mark.slow
-def test_twenty_clean_nights_raise_no_alarm() -> None:
+def test_feature_03_twenty_clean_nights_raise_no_alarm() -> None:
     for seed in range(20):
         rng = np.random.default_rng([77, seed])
         advisor = Advisor(default_config())
