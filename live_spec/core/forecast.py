@@ -13,6 +13,7 @@ The future common mode is a distribution, so every forecast is one too.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import sqrt
 
 import numpy as np
@@ -133,7 +134,7 @@ class Sigmas:
         """1-sigma relative error of the total, what is common to all stars included."""
         return np.hypot(self.own_error_FL, CALIBRATION_ERROR)
 
-    @property
+    @cached_property
     def total_FL(self) -> Array:
         return np.hypot(self.floor_FL, self.photon_FL)
 

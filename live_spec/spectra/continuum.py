@@ -25,6 +25,7 @@ from live_spec.spectra.grid import APSTAR, Grid
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
+BLOCK: Final = 32  # spectra at a time: their scratch stays in cache
 MAX_CONDITION: Final = 1e10  # of the 3 x 3 normal matrix; beyond it fewer than three pixels carry all the weight
 
 
@@ -73,6 +74,20 @@ def normalise(flux_FP: ArrayLike, ivar_FP: ArrayLike, *, grid: Grid = APSTAR, mi
         np.full(flux_FP.shape, np.nan, np.float32),
         np.zeros((n_fibres, len(grid.detectors)), np.bool_),
     )
+    for first in range(0, n_fibres, BLOCK):
+        rows = slice(first, first + BLOCK)
+        _normalise_block(flux_FP[rows], ivar_FP[rows], out, rows, grid, min_pixels)
+    return out
+
+
+def _normalise_block(
+    flux_FP: NDArray[np.floating],
+    ivar_FP: NDArray[np.floating],
+    out: Normalised,
+    rows: slice,
+    grid: Grid,
+    min_pixels: int,
+) -> None:
     every_pixel = continuum_pixels(grid)
     for d, (first, stop) in enumerate(grid.detectors):
         basis = _chebyshev_basis(stop - first)
@@ -81,14 +96,14 @@ def normalise(flux_FP: ArrayLike, ivar_FP: ArrayLike, *, grid: Grid = APSTAR, mi
         ok_F &= continuum.min(axis=1) > 0
         continuum[~ok_F] = 1.0
 
+        here = (rows, slice(first, stop))
         flux, ivar = flux_FP[:, first:stop], ivar_FP[:, first:stop]
         good = ok_F[:, None] & (ivar > 0) & np.isfinite(ivar) & np.isfinite(flux)
-        np.divide(flux, continuum, out=out.flux_FP[:, first:stop], where=good, casting="same_kind")
+        np.divide(flux, continuum, out=out.flux_FP[here], where=good, casting="same_kind")
         # One factor at a time: in absolute flux units the square of a continuum underflows 32 bits.
-        np.multiply(ivar * continuum, continuum, out=out.ivar_FP[:, first:stop], where=good, casting="same_kind")
-        out.continuum_FP[:, first:stop] = np.where(ok_F[:, None], continuum, np.nan)
-        out.detector_ok_FD[:, d] = ok_F
-    return out
+        np.multiply(ivar * continuum, continuum, out=out.ivar_FP[here], where=good, casting="same_kind")
+        out.continuum_FP[here] = np.where(ok_F[:, None], continuum, np.nan)
+        out.detector_ok_FD[rows, d] = ok_F
 
 
 def network_input(
