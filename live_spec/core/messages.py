@@ -119,6 +119,6 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, Enum):
         return value.value
-    if (names := _names(type(value))) is not None:
+    if (names := _names(value.__class__)) is not None:
         return {name: _plain(getattr(value, name)) for name in names}
     return value
