@@ -24,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from live_spec import plugins
 from live_spec.alarms import AlarmKind
 from live_spec.labels import LABELS, unit
 from live_spec.selection import selector
@@ -110,6 +111,10 @@ class Target(Model):
         return goals
 
 
+KINDS = ("abundance-fraction", "sn2", "plan")
+"""Rules that are part of live-spec."""
+
+
 class Rule(Model):
     """When a visit is done: a quorum of the targets that count, with a stated confidence."""
 
@@ -117,8 +122,11 @@ class Rule(Model):
     """What ``policy.active`` and the advice call it."""
     version: int = Field(1, ge=1)
     """Raise it with every change of goals or rule: advice carries it."""
-    kind: Literal["abundance-fraction", "sn2", "plan"] = "abundance-fraction"
-    """Stop on labels at goal, on (S/N)^2 at H = 11 as SDSS-V does, or on the plan alone."""
+    kind: str = "abundance-fraction"
+    """``abundance-fraction``: stop on labels at goal; ``sn2``: on (S/N)^2 at H = 11 as SDSS-V does; ``plan``: on the
+    plan alone; or the name of a rule that another distribution offers, see :mod:`live_spec.plugins`."""
+    options: dict[str, float | str | bool] = {}
+    """For a rule of another distribution: what it wants to know, in its own words."""
     fraction: float = Field(0.80, gt=0, le=1)
     """Share of priority-1 targets that must be within their goals."""
     confidence: float = Field(0.80, gt=0.5, lt=1)
@@ -141,6 +149,16 @@ class Rule(Model):
     """For ``sn2``: (S/N)^2 at H = 11 at which a design is done."""
     partial: float = Field(1.0, gt=0, le=1)
     """For ``sn2``: share of ``apsn2`` that is enough."""
+
+    @field_validator("kind")
+    @classmethod
+    def _kind_exists(cls, kind: str) -> str:
+        known = {*KINDS, *plugins.offered(plugins.RULES)}
+        if kind not in known:
+            near = difflib.get_close_matches(kind, sorted(known), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"{kind!r} is no kind of rule; kinds are {', '.join(sorted(known))}{hint}")
+        return kind
 
     @field_validator("fraction", "confidence", mode="before")
     @classmethod

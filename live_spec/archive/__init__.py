@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from importlib import resources
+from importlib.metadata import EntryPoint
 from os import PathLike
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from live_spec import plugins
 from live_spec.archive.fits_files import read_fits
 from live_spec.archive.plain import read_npz, read_parquet
 from live_spec.archive.spectrum import ArchivedSpectrum, UnreadableFile
@@ -37,10 +39,13 @@ def parts(path: str | PathLike[str]) -> int:
 def read(path: str | PathLike[str], part: int | None = None) -> tuple[ArchivedSpectrum, ...]:
     """All spectra of a file, or of one of its ``parts``, in row order.
 
-    What the file is, is read from its content, not its name.
+    What the file is, is read from its content, not its name. Readers of other distributions (entry points of the group
+    ``live_spec.readers``) are asked first: each is called with the path and the first nine bytes, and gives ``None``
+    for a file that is not its own.
 
     Raises:
         UnreadableFile: When the file is missing, damaged or none of the known products.
+        BadPlugin: When a reader of another distribution cannot be loaded.
     """
     path = Path(path)
     try:
@@ -48,6 +53,9 @@ def read(path: str | PathLike[str], part: int | None = None) -> tuple[ArchivedSp
             start = file.read(9)
     except OSError as error:
         raise UnreadableFile(f"{path}: {error.strerror or error}; expected a file of spectra") from error
+    for entry in plugins.offered(plugins.READERS).values():
+        if (found := _ask(entry, path, start)) is not None:
+            return found
     for magic, reader in READERS.items():
         if start.startswith(magic):
             return read_parquet(path, part) if reader is read_parquet else reader(path)
@@ -55,6 +63,21 @@ def read(path: str | PathLike[str], part: int | None = None) -> tuple[ArchivedSp
         f"{path.name}: {path.stat().st_size} bytes that begin with {start!r}; "
         "expected FITS (apStar, asStar, apVisit, aspcapStar, mwmVisit, mwmStar), .npz or Parquet"
     )
+
+
+def _ask(entry: EntryPoint, path: Path, start: bytes) -> tuple[ArchivedSpectrum, ...] | None:
+    """What the reader of another distribution makes of a file; ``None`` when it is not its own."""
+    reader, who = plugins.load(entry), f"the reader {entry.name} of {plugins.origin(entry)}"
+    try:
+        found = reader(path, start)
+        spectra = None if found is None else tuple(found)
+    except Exception as error:  # the code of others may fail in any way
+        raise UnreadableFile(f"{path.name}: {who} failed: {str(error) or repr(error)}") from error
+    for one in spectra or ():
+        if not isinstance(one, ArchivedSpectrum) or not one.flux.shape == one.ivar.shape == one.pixel_flags.shape:
+            raise UnreadableFile(f"{path.name}: {who} gave {type(one).__name__}, expected ArchivedSpectrum with flux, "
+                                 "ivar and flags of one length")  # fmt: skip
+    return spectra
 
 
 def samples() -> tuple[ArchivedSpectrum, ...]:

@@ -154,6 +154,7 @@ def _kind(field: FieldInfo) -> str:
     if "Literal" in annotation:
         return "one of " + ", ".join(json.dumps(value) for value in getattr(field.annotation, "__args__", ()))
     words = {
+        "str | bool": "name = value",
         "dict": "label = limit",
         "int": "a whole number",
         "float": "a number",

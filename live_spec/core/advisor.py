@@ -21,7 +21,7 @@ from live_spec.core import picture
 from live_spec.core.cause import binding_target, cause, contributions, limiting_label, why_no_target_counts
 from live_spec.core.goals import GoalTable
 from live_spec.core.pulls import PullMonitor, half_pulls
-from live_spec.core.rules import Decision
+from live_spec.core.rules import Decision, ready
 from live_spec.core.stars import StarLibrary
 from live_spec.core.visit import Asked, Judged, Visit, half_name, moment
 from live_spec.core.watch import exposure_alarms
@@ -60,7 +60,7 @@ class Advisor:
         unusable: Labels that must not carry advice, with the reason (from the model bundle).
 
     Raises:
-        ValueError: When a goal needs a label that is not usable.
+        ValueError: When a goal needs a label that is not usable, or the rule cannot be loaded.
     """
 
     def __init__(self, config: Config, *, unusable: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -68,6 +68,7 @@ class Advisor:
             for label in target.goals:
                 if label in unusable:
                     raise ValueError(f"target {target.name!r} has a goal for {label}, but {label} {unusable[label]}")
+        ready(config.policy.active_rule)
         self._config = config
         self._library = StarLibrary(MAX_STARS)
         self._visit: Visit | None = None

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from live_spec import plugins
 from live_spec.config import Rule
 from live_spec.core.forecast import Rates, Sigmas, finish, quantile, quorum
 from live_spec.core.marginal import best_stop
@@ -76,9 +77,46 @@ class Situation:
         return float(self.p_goal_F[self.counting_F].mean()) if self.counting_F.any() else None
 
 
+RuleFunction = Callable[["Rule", "Situation"], "Decision"]
+
+
+def ready(rule: Rule) -> None:
+    """Load what a rule needs.
+
+    Raises:
+        BadPlugin: When it is of another distribution and cannot be loaded.
+    """
+    if rule.kind not in RULES:
+        plugins.load(plugins.offered(plugins.RULES)[rule.kind])
+
+
 def decide(rule: Rule, situation: Situation) -> Decision:
-    """Apply a rule of any kind."""
-    return RULES[rule.kind](rule, situation)
+    """Apply a rule of any kind. What another distribution's rule may do is bounded: it fails to NO ADVICE."""
+    if (own := RULES.get(rule.kind)) is not None:
+        return own(rule, situation)
+    try:
+        return _checked(plugins.load(plugins.offered(plugins.RULES)[rule.kind])(rule, situation), situation)
+    except Exception as error:  # the code of others may fail in any way, the night goes on
+        why = f"the rule {rule.name!r} of kind {rule.kind!r} failed: {str(error) or repr(error)}"
+        return Decision(Verdict.NO_ADVICE, None, None, None, None, (), why)
+
+
+def _checked(decision: object, situation: Situation) -> Decision:
+    """A decision that keeps the laws of the core, whoever made it.
+
+    Raises:
+        ValueError: When it is none, or ends the visit at no legal stop point.
+    """
+    now = situation.progress
+    if not isinstance(decision, Decision):
+        raise ValueError(f"it gave {decision!r}, expected a live_spec.core.rules.Decision")
+    if decision.verdict in (Verdict.STOP, Verdict.MOVE_ON) and not now.is_legal(now.exposure):
+        raise ValueError(
+            f"it said {decision.verdict.value} after exposure {now.exposure}, in the middle of an A/B pair"
+        )
+    if decision.stop_after is not None and decision.stop_after < now.exposure:
+        raise ValueError(f"it stops after exposure {decision.stop_after}, and {now.exposure} is over")
+    return decision
 
 
 def abundance_fraction(rule: Rule, situation: Situation) -> Decision:
@@ -239,7 +277,7 @@ def _minutes(situation: Situation, stop_after: int) -> float | None:
     return (stop_after - situation.progress.exposure) * situation.exposure_s / 60.0
 
 
-RULES: dict[str, Callable[[Rule, Situation], Decision]] = {
+RULES: dict[str, RuleFunction] = {
     "abundance-fraction": abundance_fraction,
     "sn2": signal_to_noise,
     "plan": fixed_plan,
