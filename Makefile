@@ -44,6 +44,7 @@ test: lint
 bench: $(STAMP)
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/monitor.py
+	$(BIN)/python benchmarks/ingest.py
 
 # The figures of the README and of docs/survey.md: 500 mixed nights, a quarter of an hour on two cores.
 nights: $(STAMP)

@@ -19,8 +19,9 @@ from live_specd import sockets
 from live_specd.control import Control
 from live_specd.decisions import Decisions
 from live_specd.inference import Inference, ModelInfo, WorkerFailed
-from live_specd.ingest import Ingest, inboxes_of
+from live_specd.ingest import Ingest
 from live_specd.journal import Journal, JournalInUse, Kind, read_journal
+from live_specd.reception import inboxes_of
 from live_specd.service import Service
 from live_specd.watchman import Watchman
 

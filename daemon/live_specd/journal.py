@@ -18,11 +18,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import NamedTuple
 
 MAGIC = b"LSJ1"
-HEAD = struct.Struct("<4sHHQqIQI")  # magic, kind, 0, number, time ns, header length, body length, crc of contents
+HEAD = struct.Struct("<4sHHQqIQI")  # magic, kind, order, number, time ns, header length, body length, crc of contents
 HEAD_CRC = struct.Struct("<I")
 HEAD_SIZE = HEAD.size + HEAD_CRC.size
+HEADER_FIRST, BODY_FIRST = 0, 1
+"""Order in which the contents went into the checksum: with the body first, its own checksum is the beginning."""
 ALIGN = 8
 SEGMENT_BYTES = 1 << 30
 
@@ -54,6 +57,13 @@ class Record:
     """When it was written, UTC, nanoseconds since 1970."""
     header: bytes
     body: bytes
+
+
+class Written(NamedTuple):
+    """Where a record is in the journal, and when it was written."""
+
+    number: int
+    at_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +102,13 @@ class Journal:
         self.torn_bytes = self._cut_torn_tail()
         _sync_folder(folder)
 
-    def append(self, kind: Kind, header: bytes, body: bytes = b"") -> Record:
+    def append(
+        self, kind: Kind, header: bytes, body: bytes | memoryview = b"", *, body_crc: int | None = None
+    ) -> Written:
         """Write a record; it is on disk when this returns.
+
+        Args:
+            body_crc: The zlib.crc32 of the body, where it is known.
 
         Raises:
             OSError: When the disk is full or fails. The journal cannot be used any more.
@@ -101,12 +116,16 @@ class Journal:
         with self._grown:
             if self._size >= SEGMENT_BYTES:
                 self._start_segment()
-            record = Record(kind, self.last_number + 1, self._wall_ns(), header, body)
-            self._size += _write_all(self._fd, _encode(record))
+            number, at_ns = self.last_number + 1, self._wall_ns()
+            crc = zlib.crc32(header, zlib.crc32(body) if body_crc is None else body_crc)
+            head = HEAD.pack(MAGIC, kind, BODY_FIRST, number, at_ns, len(header), len(body), crc)
+            head += HEAD_CRC.pack(zlib.crc32(head))
+            padding = bytes(-(HEAD_SIZE + len(header) + len(body)) % ALIGN)
+            self._size += _write_all(self._fd, [head, header, body, padding])
             os.fdatasync(self._fd)
-            self.last_number = record.number
+            self.last_number = number
             self._grown.notify_all()
-            return record
+            return Written(number, at_ns)
 
     def wait(self, beyond: int, timeout_s: float) -> bool:
         """Wait for a record with a number above ``beyond``."""
@@ -206,18 +225,6 @@ def _end(fd: int, path: Path) -> tuple[int, int]:
     return offset, number
 
 
-def _encode(record: Record) -> list[bytes]:
-    crc = zlib.crc32(record.body, zlib.crc32(record.header))
-    sizes = (len(record.header), len(record.body))
-    head = HEAD.pack(MAGIC, record.kind, 0, record.number, record.at_ns, *sizes, crc)
-    return [
-        head + HEAD_CRC.pack(zlib.crc32(head)),
-        record.header,
-        record.body,
-        bytes(-(HEAD_SIZE + sum(sizes)) % ALIGN),
-    ]
-
-
 def _read(fd: int, path: Path, offset: int) -> tuple[Record | Damage, int] | None:
     """The record at an offset and the offset behind it; damage when a good record follows, else ``None``."""
     size = os.fstat(fd).st_size
@@ -236,12 +243,13 @@ def _record_at(fd: int, offset: int, size: int) -> Record | None:
     head = os.pread(fd, HEAD_SIZE, offset)
     if len(head) < HEAD_SIZE or zlib.crc32(head[: HEAD.size]) != HEAD_CRC.unpack_from(head, HEAD.size)[0]:
         return None
-    magic, kind, _, number, at_ns, n_header, n_body, crc = HEAD.unpack_from(head)
+    magic, kind, order, number, at_ns, n_header, n_body, crc = HEAD.unpack_from(head)
     if magic != MAGIC or offset + HEAD_SIZE + n_header + n_body > size:
         return None
     header = os.pread(fd, n_header, offset + HEAD_SIZE)
     body = os.pread(fd, n_body, offset + HEAD_SIZE + n_header)
-    if zlib.crc32(body, zlib.crc32(header)) != crc:
+    first, second = (body, header) if order == BODY_FIRST else (header, body)
+    if zlib.crc32(second, zlib.crc32(first)) != crc:
         return None
     return Record(Kind(kind), number, at_ns, header, body)
 
@@ -251,7 +259,7 @@ def _size(record: Record) -> int:
     return used + -used % ALIGN
 
 
-def _write_all(fd: int, parts: list[bytes]) -> int:
+def _write_all(fd: int, parts: list[bytes | memoryview]) -> int:
     """Write everything; a full disk may show itself as a short count without an exception."""
     total = sum(map(len, parts))
     written = os.writev(fd, parts)

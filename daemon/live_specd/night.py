@@ -16,8 +16,8 @@ from live_spec.core.messages import advice_from_json
 from live_spec.events import Advice, LabelsPredicted, PredictionFailed, Verdict
 from live_spec.wire.messages import Design, Exposure, VisitEnd, header_from_bytes
 from live_spec.wire.predictions import answer_from_bytes
-from live_specd.ingest import gap_of
 from live_specd.journal import Damage, Kind, Record, read_journal, segments
+from live_specd.reception import gap_of
 
 
 @dataclass

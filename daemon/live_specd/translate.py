@@ -12,8 +12,8 @@ from live_spec.wire.frames import Message, design_from
 from live_spec.wire.messages import BadMessage, Design, Exposure, VisitEnd, header_from_bytes, shorten
 from live_specd.control import override_of
 from live_specd.front_end import FrontEnd
-from live_specd.ingest import gap_of
 from live_specd.journal import Kind, Record
+from live_specd.reception import gap_of
 from live_specd.watchman import trouble_of
 
 

@@ -100,7 +100,9 @@ class Line:
 
     # -- called by the pipeline's threads ------------------------------------------------------------------------
 
-    def send(self, kind: type[Design | Exposure | VisitEnd], values: dict[str, Any], body: bytes = b"") -> None:
+    def send(
+        self, kind: type[Design | Exposure | VisitEnd], values: dict[str, Any], body: bytes | memoryview = b""
+    ) -> None:
         """Number a message, put it into the spool and wake the thread that sends.
 
         Raises:

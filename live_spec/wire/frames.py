@@ -24,7 +24,7 @@ from live_spec.wire.messages import (
     header_to_bytes,
 )
 
-Frames = tuple[bytes, bytes, bytes]
+Frames = tuple[bytes, bytes, bytes | memoryview]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Message:
     """A message whose checksums are right; the body is still Arrow bytes."""
 
     header: Header
-    body: bytes = b""
+    body: bytes | memoryview = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def to_frames(message: Message) -> Frames:
     return topic(header.stream, part), header_to_bytes(header), message.body
 
 
-def from_frames(frames: Sequence[bytes]) -> Message:
+def from_frames(frames: Sequence[bytes | memoryview]) -> Message:
     """Check frames and read their header.
 
     Raises:
@@ -86,7 +86,7 @@ def from_frames(frames: Sequence[bytes]) -> Message:
     """
     if len(frames) != 3:
         raise BadMessage(f"message of {len(frames)} frames; expected topic, header and body")
-    name, head, body = frames
+    name, head, body = bytes(frames[0]), bytes(frames[1]), frames[2]
     if len(body) > BODY_MAX:
         raise BadMessage(f"body of {len(body)} bytes; at most {BODY_MAX} are allowed")
     header = header_from_bytes(head)

@@ -45,6 +45,8 @@ class Inbox:
     """The highest number known to exist."""
     oldest_seq: int = 1
     """The first number the source can still send again."""
+    newest_seq: int = 0
+    """The highest number that came."""
     capacity: int = 8
     """Messages held while an earlier one is missing; what does not fit is dropped and asked for again."""
     counts: dict[str, int] = field(
@@ -62,7 +64,7 @@ class Inbox:
             self.counts["late"] += 1
             return None
         self._rise_to(header.epoch)
-        self.last_seq = max(self.last_seq, header.seq)
+        self.last_seq, self.newest_seq = max(self.last_seq, header.seq), max(self.newest_seq, header.seq)
         if header.seq in self._waiting or header.seq < self.next_seq:
             known = self._seen.get(header.seq)
             if known is not None and known != _checksum(message):
@@ -128,7 +130,7 @@ class Inbox:
                 self._old.append(message)
             at = seq + 1
         self._waiting, self._seen, self._given_up = {}, OrderedDict(), {}
-        self.epoch, self.next_seq, self.last_seq, self.oldest_seq = epoch, 1, 0, 1
+        self.epoch, self.next_seq, self.last_seq, self.oldest_seq, self.newest_seq = epoch, 1, 0, 1, 0
 
 
 def _checksum(message: Message) -> int:

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import zmq
 from helpers.waiting import until
-from live_specd.ingest import Ingest, gap_of, inboxes_of
+from live_specd.ingest import Ingest
 from live_specd.journal import Journal, Kind, Record, read_journal
+from live_specd.reception import gap_of, inboxes_of
 
 from live_spec.client import Feed, FeedError
 from live_spec.client.line import Line
@@ -149,7 +150,7 @@ def test_a_source_that_starts_again_without_its_spool_leaves_a_gap(tmp_path: Pat
         thread = stack.enter_context(ingest(tmp_path, first))
         visit = first.design(1, plan=6, fibres=FIBRES)
         first.drain()
-        thread._inboxes[first.stream].heard(1, 3, 1)  # it said that it had sent three
+        thread.reception._inboxes[first.stream].heard(1, 3, 1)  # it said that it had sent three
         first.close()
         second = stack.enter_context(Feed(endpoint, epoch=2))
         second.exposure(visit, n=1, flux=FLUX, ivar=FLUX, fibre=FIBRES["fibre"])
