@@ -184,6 +184,7 @@ def watch(
                     terminal.ring()
                     rung = ringing
             for pressed in terminal.typed():
+                due_s = min(due_s, painted_s + KEY_S)
                 if _quits(ui, pressed):
                     return ui
                 if pressed == "e" and not ui.help and not ui.is_typing:
@@ -194,8 +195,9 @@ def watch(
                     continue
                 if not ui.help and not ui.is_typing and (said := source.key(pressed)) is not None:
                     ui = replace(ui, note=said)
+                    screen = source.draw(ui, width, height)
                     continue
-                shown = source.shown(ui)
+                shown, rows = source.shown(ui), _rows(ui)
                 ui = reduce(
                     ui, pressed, n_fibres=screen.n_rows, page=screen.page, selected=screen.selected,
                     beside=screen.beside, snapshot=shown,
@@ -205,9 +207,8 @@ def watch(
                 elif ui.wish and shown.control:
                     errand = errands.submit(_ask, shown.control, ui.wish, key)
                     ui = replace(ui, note="telling the daemon ...")
-                if pressed in ("enter", "n", "p", "f", "esc"):  # the next key needs the rows as they now are
+                if _rows(ui) != rows:  # the next key, which may be here already, needs the rows as they now are
                     screen = source.draw(ui, width, height)
-                due_s = min(due_s, painted_s + KEY_S)
             if errand is not None and errand.done():
                 ui, errand, due_s = replace(ui, note=errand.result()), None, 0.0
             if terminal.suspend_if_asked() or terminal.resized:
@@ -222,6 +223,11 @@ def _copy(terminal: Terminal, screen: Screen) -> str:
         return "there is no command to copy: no live advice to follow, or [actions] of the configuration is empty"
     terminal.copy(screen.command)
     return f"copied, to be typed by you: {screen.command}"
+
+
+def _rows(ui: Ui) -> tuple[object, ...]:
+    """What decides which rows are on the screen."""
+    return ui.view, ui.fibre, ui.show, ui.find, ui.sort, ui.reverse, ui.help
 
 
 def _quits(ui: Ui, key: str) -> bool:

@@ -149,5 +149,5 @@ def _fields(pen: Pen, form: Form) -> list[Text]:
         head = (f" {sign} {name:<8}", pen.theme.heading if here else "")
         lines.append(pen.row(head, text[-room:], (hint, pen.theme.quiet)))
         if here and name == "reason":
-            lines += pen.listing("", OVERRIDE_REASONS, indent=11, gap="  ")
+            lines += pen.listing("", OVERRIDE_REASONS, indent=11)
     return lines

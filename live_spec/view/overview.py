@@ -225,7 +225,7 @@ def _wide_middle(pen: Pen, snapshot: Snapshot, stand: Standing) -> list[Text]:
     rows = panels.elements(left, snapshot, PANEL_ROWS, history=True)
     lines += pen.beside(rows, panels.states(side, snapshot, bar=26))
     lines.append(pen.rule("conditions", "forecast: expected share of targets at goal"))
-    return lines + pen.beside(panels.conditions(left, snapshot, indent=" "), panels.forecast(side, snapshot, stand))
+    return lines + pen.beside(panels.conditions_table(left, snapshot), panels.forecast(side, snapshot, stand))
 
 
 def _one_line(pen: Pen, snapshot: Snapshot, stand: Standing) -> Text:
@@ -238,7 +238,7 @@ def _one_line(pen: Pen, snapshot: Snapshot, stand: Standing) -> Text:
 def _help(pen: Pen, height: int, *, replay: bool) -> list[Text]:
     shown = {**REPLAY_KEYS, **KEYS} if replay else KEYS
     lines = [pen.rule("keys")]
-    lines += [pen.row(f"   {key:<14} {what}") for key, what in shown.items()]
+    lines += [pen.row(f"   {key:<15} {what}") for key, what in shown.items()]
     states = _meanings(pen)
     return lines + states if len(lines) + len(states) <= height else lines
 

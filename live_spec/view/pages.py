@@ -43,7 +43,7 @@ def elements(pen: Pen, snapshot: Snapshot, stand: Standing, rows: int) -> list[T
 def conditions(pen: Pen, snapshot: Snapshot, stand: Standing, rows: int) -> list[Text]:
     """What each exposure brought, and what the circumstances cost."""
     now = snapshot.conditions
-    lines = [pen.rule("conditions"), *panels.conditions(pen, snapshot, indent=" ")]
+    lines = [pen.rule("conditions"), *panels.conditions_table(pen, snapshot)]
     lines.append(pen.row((f" {'exp':>4}  {pen.spell(pen.glyphs.snr2):>8}", pen.theme.quiet)))
     highest = max((value for value in now.snr2_history if value is not None), default=0.0)
     costs = snapshot.advice.contributions if snapshot.advice and not stand.withdrawn else ()

@@ -191,7 +191,7 @@ def states_line(pen: Pen, snapshot: Snapshot) -> Text:
     return pen.row(" targets " + "  ".join(counts))
 
 
-def conditions(pen: Pen, snapshot: Snapshot, *, indent: str = "") -> list[Text]:
+def conditions(pen: Pen, snapshot: Snapshot) -> list[Text]:
     """How the exposures go: signal, missing fibres, and sky and seeing where somebody measures them."""
     now = snapshot.conditions
     lines = []
@@ -203,14 +203,43 @@ def conditions(pen: Pen, snapshot: Snapshot, *, indent: str = "") -> list[Text]:
             trend = (f"{sign}{fmt.whole(100 * now.snr2_relative)}% of median", pen.theme.warning if falls else "")
         history = fmt.sparkline(now.snr2_history, pen.glyphs, width=8)
         snr2 = f"{pen.glyphs.snr2} {fmt.whole(now.snr2, top=99999)}"
-        lines.append(pen.row(indent, *(cell for part in (snr2, trend, history) if part for cell in (part, "  "))))
+        lines.append(pen.row(*(cell for part in (snr2, trend, history) if part for cell in (part, "  "))))
     missing: Cell = f"missing {now.n_missing}" if snapshot.exposure else ""
     if now.n_missing:
         missing = (f"missing {now.n_missing} fibres", pen.theme.warning)
     sky = f"sky {now.sky:.2f}" if now.sky is not None else ""
     seeing = f'seeing {now.seeing_arcsec:.2f}"' if now.seeing_arcsec is not None else ""
     others = (missing, sky, seeing, now.text)
-    lines.append(pen.row(indent, *(cell for part in others if part for cell in (part, "  "))))
+    lines.append(pen.row(*(cell for part in others if part for cell in (part, "  "))))
+    return lines
+
+
+def conditions_table(pen: Pen, snapshot: Snapshot) -> list[Text]:
+    """The same with a row each: what, how much, against what, by exposure. What nobody measures is left out."""
+    now = snapshot.conditions
+    if not snapshot.exposure:
+        return [pen.row((" nothing exposed yet", pen.theme.quiet))]
+    falls = now.snr2_relative is not None and now.snr2_relative < 0.9
+    sign = f"{pen.glyphs.falling} " if falls else ""
+    against = "" if now.snr2_relative is None else f"{sign}{fmt.whole(100 * now.snr2_relative)}% of the earlier ones"
+    room = max(1, pen.width - 64)
+    rows: list[tuple[str, str, Cell, str]] = [
+        (f"{pen.glyphs.snr2} of the exposure", fmt.whole(now.snr2, top=99999),
+         (against, pen.theme.warning if falls else ""), fmt.sparkline(now.snr2_history, pen.glyphs, width=room)),
+        ("fibres missing", str(now.n_missing), ("of those with goals", pen.theme.warning if now.n_missing else ""), ""),
+    ]  # fmt: skip
+    if snapshot.latency_s is not None:
+        rows.append(("input to advice", f"{snapshot.latency_s:.1f} s", "", ""))
+    if now.sky is not None:
+        rows.append(("sky", f"{now.sky:.2f}", "x nominal", ""))
+    if now.seeing_arcsec is not None:
+        rows.append(("seeing", f'{now.seeing_arcsec:.2f}"', "", ""))
+    if now.text:
+        rows.append(("clouds", now.text, "", ""))
+    lines = []
+    for name, value, remark, history in rows:
+        text, style = remark if isinstance(remark, tuple) else (remark, "")
+        lines.append(pen.row(f" {name:<22}{value:>8}   ", (f"{text:<28}", style), history))
     return lines
 
 
@@ -281,8 +310,8 @@ def fibre_detail(pen: Pen, row: FibreRow, labels: Sequence[str]) -> list[Text]:
         f"{symbol(label)} {fmt.signed(row.value[label], label)} ±{fmt.sigma(row.sigma.get(label), label)}"
         for label in known
     ]
-    lines = pen.paragraph("      why", row.why, indent=14, most=2) if row.why else []
-    return lines + (pen.listing("      values", values, indent=14) if values else [])
+    lines = pen.paragraph("    why", row.why, indent=12, most=2) if row.why else []
+    return lines + (pen.listing("    values", values, indent=12) if values else [])
 
 
 def alarms(pen: Pen, snapshot: Snapshot, rows: int, *, what_to_do: bool = False) -> list[Text]:

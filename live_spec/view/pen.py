@@ -74,7 +74,7 @@ class Pen:
         starts = [(fit(caption, indent), caption_style)] + [(" " * indent, "")] * (len(lines) - 1)
         return [self.row(start, line, style=style) for start, line in zip(starts, lines, strict=True)]
 
-    def listing(self, head: str, parts: Iterable[str], *, indent: int, gap: str = "   ") -> list[Text]:
+    def listing(self, head: str, parts: Iterable[str], *, indent: int, gap: str = "  ") -> list[Text]:
         """Captioned short parts on as many lines as they need; no part is broken."""
         lines = [""]
         for part in map(self.spell, parts):

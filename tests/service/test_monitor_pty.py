@@ -114,8 +114,12 @@ def test_statement_13_and_14_a_night_at_the_terminal(pane: Pane, publish: Publis
 
 def test_views_find_one_fibre_freeze_and_export(pane: Pane, publish: Publish, endpoint: str, tmp_path: Path) -> None:
     daemon = publish("continue")
-    pane.type(f"cd {tmp_path}; {shlex.join(monitor(endpoint, '--view', '2'))}", "Enter")
-    pane.shows("fibres 300, sorted by need")
+    pane.type(f"cd {tmp_path}; {shlex.join(monitor(endpoint, '--view', '6'))}", "Enter")
+    pane.shows("log, newest first")
+    pane.type("2", "j", "j", "Enter")  # faster than any paint
+    pane.shows("values against goals", within_s=2.0)
+    pane.type("Escape")
+    pane.shows("3 to ", within_s=1.0)
     for key, words in [("3", "median sigma after each exposure"), ("4", "what the circumstances cost"),
                        ("5", "advice of this visit"), ("6", "log, newest first"), ("2", "fibres 300")]:  # fmt: skip
         pane.type(key)

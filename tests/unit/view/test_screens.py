@@ -23,7 +23,7 @@ from live_spec.view.glyphs import ASCII, UNICODE
 from live_spec.view.overview import view
 from live_spec.view.pen import Screen
 from live_spec.view.theme import THEMES
-from live_spec.view.ui import Ui
+from live_spec.view.ui import KEYS, REPLAY_KEYS, Ui
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "screens"
 SIZES = [(80, 24), (120, 40), (140, 45), (200, 60)]
@@ -283,6 +283,12 @@ def test_many_labels_and_long_sentences_are_left_out_whole() -> None:
     assert " …" in text
 
 
+def test_no_line_of_the_help_page_is_cut() -> None:
+    for keys in (KEYS, REPLAY_KEYS):
+        assert max(len(f"   {names:<15} {what}") for names, what in keys.items()) < 80
+        assert all(len(names) <= 15 for names in keys)
+
+
 def test_the_help_page_names_every_state_and_key() -> None:
     text = view(field(), Ui(help=True), 80, 24, NOW).text
     for word in (*[state.value for state in TargetState], "q ctrl-c", "pgdn"):
@@ -357,3 +363,27 @@ def test_statement_19_a_command_is_shown_whole_and_only_while_a_live_advice_hold
         screen = view(replace(snapshot, command=command), Ui(), 140, 45, NOW, silent_s=silent_s)
         assert command not in screen.text
         assert screen.command == ""
+
+
+@pytest.mark.parametrize("size", [(80, 24), (140, 45)])
+@pytest.mark.parametrize("state", ALL)
+def test_statement_08_without_colour_and_in_ascii_the_screen_says_the_same(
+    state: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    screen = draw(state, *size, Ui(ascii=True))
+    console = Console(width=size[0], file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115
+    with console.capture() as capture:
+        console.print(screen)
+    console.file.close()
+    plain = capture.get()
+    assert not re.search(r"\x1b\[[0-9;]*(3[0-9]|4[0-7])[;m]", plain)  # bold and reverse stay, colours go
+
+    def said(text: str) -> list[str]:
+        """Words and numbers; the signs around them are another matter."""
+        return [word for word in re.findall(r"[A-Za-z0-9.%:#/+-]*[A-Za-z0-9][A-Za-z0-9.%]*", text) if len(word) > 1]
+
+    def spelled(text: str) -> str:
+        return text.replace("²", "^2").replace("…", "...").replace("±", "+-")
+
+    assert set(said(spelled(draw(state, *size).text))) - set(said(screen.text)) <= {"o", "x"}
