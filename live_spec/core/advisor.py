@@ -7,23 +7,20 @@ the night; ``now_s`` (monotonic) only decides when silence has lasted too long.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from datetime import timedelta
 from types import MappingProxyType
 from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
-from live_spec import __version__
 from live_spec.config import Config
 from live_spec.core import picture
-from live_spec.core.cause import binding_target, cause, contributions, limiting_label, why_no_target_counts
+from live_spec.core.advise import advise, no_advice
 from live_spec.core.goals import GoalTable
 from live_spec.core.pulls import PullMonitor, half_pulls
-from live_spec.core.rules import Decision, ready
+from live_spec.core.rules import ready
 from live_spec.core.stars import StarLibrary
-from live_spec.core.visit import Asked, Judged, Visit, half_name, moment
+from live_spec.core.visit import Asked, Judged, Visit, half_name
 from live_spec.core.watch import exposure_alarms
 from live_spec.events import (
     OVERRIDE_ACTIONS,
@@ -39,7 +36,6 @@ from live_spec.events import (
     PredictionFailed,
     RaiseAlarm,
     TargetState,
-    Verdict,
     VisitEnded,
 )
 from live_spec.labels import symbol
@@ -98,7 +94,7 @@ class Advisor:
             case OverrideRecorded():
                 actions = self._override(event)
             case VisitEnded():
-                actions = self._end(event.visit)
+                actions = self._end(event.visit, event.message)
             case _:
                 assert_never(event)
         self._note(actions)
@@ -289,13 +285,14 @@ class Advisor:
         visit.advice.append(advice)
         return (advice,)
 
-    def _end(self, name: str) -> tuple[Action, ...]:
+    def _end(self, name: str, message: str = "") -> tuple[Action, ...]:
         visit = self._visit
         if visit is None or visit.design.visit != name:
             return ()
         questions = visit.ask_halves() if len(visit.goals) >= MIN_STARS else None
         self._halves = {question.visit: None for question in questions or ()}
-        visit.spectra.fold_into(self._library, tuple(fibre.star for fibre in visit.goals.fibres), name)
+        messages = (*visit.messages, message) if message else visit.messages
+        visit.spectra.fold_into(self._library, tuple(fibre.star for fibre in visit.goals.fibres), messages)
         self._ended.add(name)
         self._visit = None
         self._log.append(f"visit {name} ended after {max(visit.spectra.numbers, default=0)} exposures")
@@ -306,96 +303,11 @@ class Advisor:
         self._last_data_s = now_s
         self._stale = None
 
-    # -- verdicts ------------------------------------------------------------------------------------------------
-
     def _advise(self, visit: Visit, judged: Judged) -> Advice:
-        asked, rule = judged.asked, self._config.policy.active_rule
-        doubt = self._doubt(visit, judged)
-        if doubt:
-            return self._no_advice(visit, asked.exposure, doubt, asked, judged)
-        decision = visit.decide(rule, judged)
-        limiting = limiting_label(judged, visit.goals)
-        words = cause(decision, judged, visit.goals, rule, limiting)
-        if (held := visit.held(asked.exposure)) and decision.verdict in (Verdict.STOP, Verdict.MOVE_ON):
-            words = f"{held}; without it {decision.verdict.value}: {words}"
-            decision = replace(decision, verdict=Verdict.CONTINUE, stop_after=None)
-        return self._advice(visit, asked.exposure, decision, words, asked, judged, limiting)
+        return advise(visit, judged, self._config, self.distrust)
 
-    def _doubt(self, visit: Visit, judged: Judged) -> str | None:
-        """Why there can be no advice; ``None`` when everything it needs is known. Unknown is never nominal."""
-        asked = judged.asked
-        if asked.doubts:
-            return asked.doubts[0]
-        if judged.degraded:
-            return judged.degraded
-        if asked.progress.paired and asked.progress.unmatched is None:
-            return "the dither position of an exposure is unknown, so no pair can be known to be complete"
-        if self._config.policy.active_rule.kind != "abundance-fraction":
-            return None  # a rule that looks at no label needs no trusted target
-        alive_F = ~judged.standing.is_in(TargetState.NOT_TRUSTED, TargetState.NO_DATA)
-        if not (alive_F & visit.goals.counts_F).any():
-            return why_no_target_counts(judged, visit.goals)
-        priority_F = visit.goals.counts_F
-        untrusted_F = judged.standing.is_in(TargetState.NOT_TRUSTED)[priority_F]
-        if untrusted_F.mean() > self._config.limits.untrusted_max:
-            return f"{int(untrusted_F.sum())} of {int(priority_F.sum())} priority targets are not trusted"
-        return None
-
-    def _no_advice(
-        self, visit: Visit, exposure: int, why: str, asked: Asked | None, judged: Judged | None = None, suffix: str = ""
-    ) -> Advice:
-        decision = Decision(Verdict.NO_ADVICE, None, None, None, None, (), why)
-        return self._advice(visit, exposure, decision, why, asked, judged, None, suffix)
-
-    def _advice(
-        self,
-        visit: Visit,
-        exposure: int,
-        decision: Decision,
-        words: str,
-        asked: Asked | None,
-        judged: Judged | None,
-        limiting: str | None,
-        suffix: str = "",
-    ) -> Advice:
-        policy, design = self._config.policy, visit.design
-        earlier = visit.advice[-1] if visit.advice else None
-        revision = sum(advice.exposure == exposure for advice in visit.advice) + 1
-        states = judged.standing.state_F if judged else ()
-        observed_at = asked.observed_at if asked else design.observed_at
-        reasons = (*(asked.doubts if asked else ()), judged.degraded if judged else None, self.distrust)
-        return Advice(
-            id=f"{design.visit}/{exposure}/{suffix or revision}",
-            visit=design.visit,
-            design=design.design,
-            exposure=exposure,
-            verdict=decision.verdict,
-            exposures=max(0, (decision.stop_after or exposure) - exposure),
-            stop_after=decision.stop_after,
-            cause=words,
-            mode="shadow" if self.distrust else policy.mode,
-            rule=f"{policy.active_rule.name} v{policy.active_rule.version}",
-            need=decision.need,
-            have=decision.have,
-            p_met=decision.p_met,
-            limiting=limiting,
-            n_counting=int(judged.standing.counting_F.sum()) if judged else 0,
-            states={state.value: states.count(state) for state in TargetState},
-            choices=decision.choices,
-            plan=design.plan,
-            observed_at=observed_at,
-            valid_until=_valid_until(observed_at, asked.exptime_s if asked else None, self._config.limits.stale_stop),
-            degraded=tuple(dict.fromkeys(reason for reason in reasons if reason)),
-            bundle=judged.bundle if judged else None,
-            config=self._config.sha,
-            inputs=asked.inputs if asked else tuple(message for message in visit.inputs if message),
-            supersedes=earlier.id if earlier else None,
-            finish=decision.finish,
-            code=__version__,
-            contributions=contributions(judged, visit.goals) if judged else (),
-            override=visit.held(exposure) or None,
-            binding=binding_target(judged, visit.goals, policy.active_rule.fraction) if judged else None,
-        )
+    def _no_advice(self, visit: Visit, exposure: int, why: str, asked: Asked | None, suffix: str = "") -> Advice:
+        return no_advice(visit, exposure, why, asked, self._config, self.distrust, suffix=suffix)
 
     # -- what people see -----------------------------------------------------------------------------------------
 
@@ -415,12 +327,3 @@ class Advisor:
                 if self._visit is not None:
                     self._visit.alarms.append(action)
         del self._log[:-LOG_LENGTH]
-
-
-def _valid_until(observed_at: str | None, exptime_s: float | None, stale_s: float) -> str | None:
-    """The moment the advice expires: the end of the next exposure and the patience after it; data time."""
-    end = moment(observed_at)
-    if end is None:
-        return None
-    until = end + timedelta(seconds=(exptime_s or 0.0) + stale_s)
-    return until.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -15,6 +15,7 @@ variance.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -48,16 +49,7 @@ class Future:
 
     def moments(self, n_more: int) -> tuple[float, float]:
         """Mean and variance of the summed information of the next ``n_more`` exposures."""
-        if self.constant is not None:
-            return n_more * self.constant, 0.0
-        step_M = np.arange(1, n_more + 1)
-        centre_M = self.mean + PERSISTENCE**step_M * (self.level - self.mean)
-        var_M = self.innovation**2 * (1 - PERSISTENCE ** (2 * step_M)) / (1 - PERSISTENCE**2)
-        expected_M = np.exp(centre_M + var_M / 2)
-        lag_MM = np.abs(step_M[:, None] - step_M)
-        covariance_MM = np.minimum(var_M[:, None], var_M) * PERSISTENCE**lag_MM
-        variance = float((expected_M[:, None] * expected_M * np.expm1(covariance_MM)).sum())
-        return float(expected_M.sum()), variance
+        return _moments(self, n_more)
 
     def nodes(self, n_more: int) -> tuple[Array, Array]:
         """Quadrature of the lognormal sum: values and weights, shape (G,)."""
@@ -79,6 +71,20 @@ class Future:
             return 0.0
         spread = self.spread(n_more)
         return float(np.exp(np.log(self.moments(n_more)[0]) - spread**2 / 2 + spread * z))
+
+
+@lru_cache(maxsize=1024)  # a forecast asks for the same few again and again
+def _moments(after: Future, n_more: int) -> tuple[float, float]:
+    if after.constant is not None:
+        return n_more * after.constant, 0.0
+    step_M = np.arange(1, n_more + 1)
+    centre_M = after.mean + PERSISTENCE**step_M * (after.level - after.mean)
+    var_M = after.innovation**2 * (1 - PERSISTENCE ** (2 * step_M)) / (1 - PERSISTENCE**2)
+    expected_M = np.exp(centre_M + var_M / 2)
+    lag_MM = np.abs(step_M[:, None] - step_M)
+    covariance_MM = np.minimum(var_M[:, None], var_M) * PERSISTENCE**lag_MM
+    variance = float((expected_M[:, None] * expected_M * np.expm1(covariance_MM)).sum())
+    return float(expected_M.sum()), variance
 
 
 def future(common_E: Array, earlier_mean: float | None = None, *, kind: Kind = "reverting") -> Future:

@@ -84,7 +84,7 @@ class StarSum:
 
     flux_P: NDArray[np.float32]
     ivar_P: NDArray[np.float32]
-    inputs: tuple[str, ...]
+    messages: tuple[str, ...]
 
 
 class StarLibrary:
@@ -203,11 +203,16 @@ class VisitSpectra:
         flux_FP = np.divide(signal_FP, weight_FP, out=np.ones_like(signal_FP), where=informed)
         return flux_FP.astype(np.float32), weight_FP.astype(np.float32)
 
-    def fold_into(self, library: StarLibrary, stars: tuple[str, ...], visit: str) -> None:
-        """Leave the visit's sums in the library."""
+    @property
+    def earlier_messages(self) -> tuple[str, ...]:
+        """The messages of earlier visits of these stars, in order."""
+        return tuple(dict.fromkeys(message for star in self._earlier if star for message in star.messages))
+
+    def fold_into(self, library: StarLibrary, stars: tuple[str, ...], messages: tuple[str, ...]) -> None:
+        """Leave the visit's sums in the library, with the messages they came from."""
         combined = self.combine()
         for row, star in enumerate(stars):
             if combined.info_F[row] > 0:
                 earlier = self._earlier[row]
-                inputs = (*(earlier.inputs if earlier else ()), *(f"{visit}/{number}" for number in self.numbers))
-                library.put(star, StarSum(combined.flux_FP[row], combined.ivar_FP[row], inputs))
+                together = tuple(dict.fromkeys((*(earlier.messages if earlier else ()), *messages)))
+                library.put(star, StarSum(combined.flux_FP[row], combined.ivar_FP[row], together))

@@ -149,6 +149,11 @@ class Visit:
     accepted: frozenset[str] = frozenset()
     """Doubts that a person has accepted."""
 
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """Every message that this visit's advice rests on, those of earlier visits of its stars included."""
+        return tuple(dict.fromkeys((*self.spectra.earlier_messages, *(m for m in self.inputs if m))))
+
     @classmethod
     def open(cls, design: DesignLoaded, config: Config, library: StarLibrary) -> Visit:
         goals = assign_goals(design.fibres, config.target)
@@ -188,7 +193,7 @@ class Visit:
             n_missing=int((~(np.nan_to_num(info_EF[-1]) > 0)).sum()),
             sn2=self._sn2(info_EF),
             doubts=tuple(doubt for doubt in doubts if doubt not in self.accepted),
-            inputs=tuple(message for message in self.inputs if message),
+            inputs=self.messages,
         )
         return PredictLabels(
             visit=self.design.visit,

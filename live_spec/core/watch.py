@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from live_spec.config import Limits
+from live_spec.core.pattern import pattern, places
 from live_spec.core.visit import Asked, Visit
 from live_spec.events import RaiseAlarm
 
@@ -21,6 +22,13 @@ def exposure_alarms(visit: Visit, asked: Asked, limits: Limits) -> tuple[RaiseAl
         level = "serious" if relative < limits.throughput_serious else "warning"
         text = f"(S/N)^2 of exposure {n_exposure} is {100 * relative:.0f}% of the earlier ones: forecast widened"
         found.append(("throughput-low", level, text))
+    shape = pattern(visit.spectra.per_exposure("info_F"), *places(visit.goals.fibres))
+    if shape.gradient:
+        text = (
+            f"(S/N)^2 of exposure {n_exposure} changes by {100 * np.expm1(shape.gradient):.0f}% across the field: "
+            "check guiding, rotation and focus"
+        )
+        found.append(("throughput-low", "warning", text))
     known = {alarm.text.split()[1] for alarm in visit.alarms if alarm.kind == "fibre-lost"}
     for row in np.flatnonzero(asked.rates.lost_F):
         fibre = str(visit.goals.fibres[row].fibre)
