@@ -10,7 +10,7 @@ from rich.text import Text
 
 from live_spec.labels import LABELS
 from live_spec.snapshot import Excerpt, FibreRow, Snapshot
-from live_spec.view import form, pages, panels
+from live_spec.view import foot, form, head, pages, panels
 from live_spec.view.choose import choose
 from live_spec.view.format import duration
 from live_spec.view.glyphs import ASCII, UNICODE
@@ -75,11 +75,11 @@ def _draw(
     is_wide = width >= WIDE[0] and height >= WIDE[1]
     overview = ui.view == 1 and ui.fibre is None
     top = _top(pen, snapshot, stand, now, overview=overview, wide=is_wide, frozen=ui.frozen, playing=playing)
-    bottom = [*panels.alarms(pen, snapshot, 1), _last_row(pen, ui, playing)]
+    bottom = [*foot.alarms(pen, snapshot, 1), _last_row(pen, ui, playing)]
     if is_wide:
         waiting = len(to_acknowledge(snapshot))
         rule = pen.rule("alarms and log", f"{waiting} to acknowledge" if waiting else "")
-        bottom = [rule, *panels.alarms(pen, snapshot, 4), _last_row(pen, ui, playing)]
+        bottom = [rule, *foot.alarms(pen, snapshot, 4), _last_row(pen, ui, playing)]
     if ui.form is not None:
         return _finish(
             pen, [*top, *form.draw(pen, ui.form, height - len(top) - len(bottom))], height - len(bottom), bottom=bottom
@@ -92,7 +92,7 @@ def _draw(
     if room < 1:
         return _finish(pen, above, height - len(bottom), bottom=bottom)
     if not snapshot.fibres:
-        table = [pen.rule("log"), *panels.log(pen, snapshot.log, room + 1)]
+        table = [pen.rule("log"), *foot.log(pen, snapshot.log, room + 1)]
         return _finish(pen, [*above, *table], height - len(bottom), bottom=bottom)
     return _fibres(pen, snapshot, ui, above, bottom, height, wide=is_wide)
 
@@ -175,7 +175,7 @@ def _last_row(pen: Pen, ui: Ui, playing: Playing | None) -> Text:
     return (
         pen.row((f" {pen.sentence(ui.note, pen.width - 2)}", pen.theme.heading))
         if ui.note
-        else panels.keys(pen, ui, playing)
+        else foot.keys(pen, ui, playing)
     )
 
 
@@ -191,19 +191,19 @@ def _top(
     playing: Playing | None,
 ) -> list[Text]:
     """Everything that a tired reader must see: who, how far, how old, what to do, why."""
-    note = panels.model_note(snapshot)
+    note = head.model_note(snapshot)
     # 40 cells are what the exposure count and the data age may take beside the note.
     inline = bool(note) and len(note) <= pen.width - 40
     lines = [
-        panels.header(pen, snapshot, stand, now, frozen=frozen, playing=playing),
-        panels.progress(pen, snapshot, stand, note=inline),
+        head.header(pen, snapshot, stand, now, frozen=frozen, playing=playing),
+        head.progress(pen, snapshot, stand, note=inline),
     ]
     if note and not inline:
         lines += pen.paragraph("", note, indent=1, most=2, style=pen.theme.warning)
-    lines.append(pen.rule(*panels.advice_title(snapshot, stand)))
+    lines.append(pen.rule(*head.advice_title(snapshot, stand)))
     if overview:
-        return lines + panels.advice(pen, snapshot, stand, most=3 if wide else 2, choices=wide)
-    return lines + panels.advice(pen, snapshot, stand, most=1)[:2]
+        return lines + head.advice(pen, snapshot, stand, most=3 if wide else 2, choices=wide)
+    return lines + head.advice(pen, snapshot, stand, most=1)[:2]
 
 
 def _middle(pen: Pen, snapshot: Snapshot, room: int) -> list[Text]:

@@ -9,7 +9,7 @@ from rich.text import Text
 from live_spec.events import TargetState
 from live_spec.labels import symbol
 from live_spec.snapshot import Excerpt, FibreRow, Snapshot
-from live_spec.view import charts, panels
+from live_spec.view import charts, foot, panels
 from live_spec.view import format as fmt
 from live_spec.view.choose import worst
 from live_spec.view.pen import Pen
@@ -85,9 +85,9 @@ def log(pen: Pen, snapshot: Snapshot, stand: Standing, rows: int) -> list[Text]:
     lines = [pen.rule(f"alarms {len(snapshot.alarms)}", f"{waiting} to acknowledge" if waiting else "")]
     n_alarms = len(snapshot.alarms)
     room = 2 * n_alarms if 2 * n_alarms < rows - 4 else min(n_alarms, max(1, rows - 4))
-    lines += panels.alarms(pen, snapshot, room, what_to_do=True) if n_alarms else [pen.row(" no alarms")]
+    lines += foot.alarms(pen, snapshot, room, what_to_do=True) if n_alarms else [pen.row(" no alarms")]
     lines.append(pen.rule("log, newest first", fmt.plural(len(snapshot.log), "line")))
-    return lines + panels.log(pen, snapshot.log, rows - len(lines))
+    return lines + foot.log(pen, snapshot.log, rows - len(lines))
 
 
 def fibre(

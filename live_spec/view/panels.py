@@ -3,126 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
-from rich.cells import cell_len
 from rich.text import Text
 
-from live_spec.alarms import ALARMS, severity
 from live_spec.events import TargetState
 from live_spec.labels import symbol
-from live_spec.snapshot import Alarm, ElementRow, FibreRow, Snapshot
+from live_spec.snapshot import ElementRow, FibreRow, Snapshot
 from live_spec.view import format as fmt
 from live_spec.view.pen import Cell, Pen
-from live_spec.view.states import Phase, Standing
-from live_spec.view.ui import Playing, Ui
-from live_spec.view.verdict import probability, words
-
-FULL_PASSES = 100
-"""Dropout passes a full answer has; fewer are said on the screen."""
-
-
-def header(
-    pen: Pen,
-    snapshot: Snapshot,
-    stand: Standing,
-    now: datetime,
-    *,
-    frozen: bool = False,
-    playing: Playing | None = None,
-) -> Text:
-    """Who speaks, about what, when: reversed unless live and advising, so that no other screen passes for it."""
-    lapse = {Phase.STALE: "STALE", Phase.LOST: "LOST"}.get(stand.phase, "")
-    live = snapshot.source == "LIVE"
-    mark = " ".join(part for part in ("" if live and lapse else snapshot.source, lapse) if part)
-    shadow = "SHADOW" if snapshot.mode == "shadow" else ""
-    parts = (
-        (0, ("live-spec", pen.theme.heading)),
-        (0, (mark, pen.theme.serious if lapse else pen.theme.heading)),
-        (0, (shadow, pen.theme.marked)),
-        (0, ("FROZEN" if frozen else "", pen.theme.marked)),
-        (0, playing.words if playing else ""),
-        (3, snapshot.telescope or ""),
-        (2, f"field {snapshot.field}" if snapshot.field else ""),
-        (1, f"design {snapshot.design}" if snapshot.design else ""),
-        (4, f"visit {snapshot.visit}" if snapshot.visit and snapshot.visit != snapshot.design else ""),
-    )
-    style = "" if live and not (shadow or frozen) else pen.theme.marked
-    return pen.parts(*parts, right=f"{now:%H:%M:%S} UT", style=style)
-
-
-def progress(pen: Pen, snapshot: Snapshot, stand: Standing, *, note: bool) -> Text:
-    """How far the visit is and how old the data are."""
-    of_plan = f" of {snapshot.plan}" if snapshot.plan else ""
-    age: Cell = f"data {fmt.duration(stand.age_s)} old" if snapshot.exposure else "no data yet"
-    if stand.phase is Phase.OLD:
-        age = (f"data {fmt.duration(stand.age_s)} old: WARNING", pen.theme.warning)
-    elif stand.phase is Phase.LOST:
-        age = (f"DAEMON SILENT FOR {fmt.duration(stand.silent_s)}", pen.theme.serious)
-    elif stand.withdrawn:
-        age = (f"NO DATA FOR {fmt.duration(stand.age_s)}", pen.theme.serious)
-    observed = f"observed {snapshot.observed_at[:16].replace('T', ' ')}" if snapshot.observed_at else ""
-    share = snapshot.exposure / snapshot.plan if snapshot.plan else None
-    return pen.parts(
-        (0, f"exp {snapshot.exposure}{of_plan}" if snapshot.visit else "no field"),
-        (3, f"dither {snapshot.dither}" if snapshot.dither else ""),
-        (2, fmt.bar(share, 16, pen.glyphs, track=True) if share is not None else ""),
-        (0, age),
-        (1, (model_note(snapshot), pen.theme.warning) if note else ""),
-        (4, f"answer in {snapshot.latency_s:.1f} s" if snapshot.latency_s is not None else ""),
-        (5, "" if snapshot.source == "LIVE" else observed),
-    )
-
-
-def model_note(snapshot: Snapshot) -> str:
-    """What a person must know of the model; empty when there is nothing to warn of."""
-    passes = snapshot.passes
-    few = f"{passes} of {FULL_PASSES} passes" if passes is not None and passes < FULL_PASSES else ""
-    note = snapshot.bundle_note
-    return ", ".join(part for part in (f"model {note}" if note else "", few) if part)
-
-
-def advice(pen: Pen, snapshot: Snapshot, stand: Standing, *, most: int, choices: bool = False) -> list[Text]:
-    """The advice block without its rule; ``most`` lines for the cause, one or two for the others."""
-    said = words(snapshot, stand, detailed=choices)
-    style = pen.theme.stop if said.stop else pen.theme.verdict
-    under = pen.theme.no_advice if said.urgent else ""
-    sign = pen.glyphs.halt if said.stop or said.urgent else pen.glyphs.go
-    caption = f" {sign} {said.verdict}"
-    lines = pen.paragraph(
-        (caption, style if not said.urgent else ""), said.head, indent=max(14, len(caption) + 3), most=2, style=under
-    )
-    for name, text in said.lines:
-        lines += pen.paragraph(f"   {name}", text, indent=10, most=most if name == "why" else 2, style=under)
-    if choices and snapshot.advice and snapshot.advice.choices and not said.urgent:
-        lines += _choices(pen, snapshot)
-    return lines
-
-
-def advice_title(snapshot: Snapshot, stand: Standing) -> tuple[str, str]:
-    """Both ends of the rule above the advice."""
-    given = snapshot.advice
-    policy = f"{snapshot.rule}, {snapshot.mode}"
-    if given is None or stand.withdrawn:
-        return "no advice" if stand.withdrawn else "advice", policy
-    late = f", exp {snapshot.exposure} being measured" if snapshot.exposure > given.exposure else ""
-    return f"advice after exp {given.exposure}{late}", policy
-
-
-def _choices(pen: Pen, snapshot: Snapshot) -> list[Text]:
-    assert snapshot.advice is not None
-    quiet = pen.theme.quiet
-    lines = [pen.row((f"   {'choices':<26}{'targets at goal':<22}{'P(rule met)':<16}{'open shutter':<16}plan", quiet))]
-    for choice in snapshot.advice.choices[-6:]:
-        sign = pen.glyphs.go if choice.advised else " "
-        what = f"stop after exp {choice.stop_after}"
-        share = f"{fmt.percent(choice.share)} {fmt.interval(choice.share_lo, choice.share_hi)}"
-        minutes = "--" if choice.minutes is None else f"{choice.minutes:.0f} min more" if choice.minutes else "now"
-        against = choice.stop_after - snapshot.advice.plan
-        plan = "as planned" if against == 0 else f"{abs(against)} {'over' if against > 0 else 'saved'}"
-        text = f"   {sign} {what:<24}{share:<22}{probability(choice.p_met):<16}{minutes:<16}{plan}"
-        lines.append(pen.row((text, pen.theme.verdict if choice.advised else "")))
-    return lines
+from live_spec.view.states import Standing
+from live_spec.view.verdict import probability
 
 
 def elements(pen: Pen, snapshot: Snapshot, rows: int, *, history: bool = False) -> list[Text]:
@@ -312,67 +202,3 @@ def fibre_detail(pen: Pen, row: FibreRow, labels: Sequence[str]) -> list[Text]:
     ]
     lines = pen.paragraph("    why", row.why, indent=12, most=2) if row.why else []
     return lines + (pen.listing("    values", values, indent=12) if values else [])
-
-
-def alarms(pen: Pen, snapshot: Snapshot, rows: int, *, what_to_do: bool = False) -> list[Text]:
-    """The alarms that stand, those that wait for somebody first, then the newest lines of the log."""
-    lines: list[Text] = []
-    each = 2 if what_to_do and 2 * len(snapshot.alarms) <= rows else 1
-    for n, alarm in enumerate(snapshot.alarms[:rows]):
-        left = len(snapshot.alarms) - rows if n == rows - 1 else 0
-        lines.append(_alarm(pen, alarm, f"{left} more" if left > 0 else "", alone=rows == 1))
-        if each == 2:
-            do = ALARMS[alarm.kind].do if alarm.kind in ALARMS else ""
-            lines.append(pen.row((f"     do  {pen.sentence(do, pen.width - 10)}", pen.theme.quiet)))
-    if not snapshot.alarms:
-        newest = pen.sentence(snapshot.log[-1], pen.width - 15) if snapshot.log else ""
-        lines.append(pen.row(" no alarms   ", (newest, pen.theme.quiet)))
-    lines += log(pen, snapshot.log[: len(snapshot.log) - (not snapshot.alarms)], rows - len(lines))
-    return (lines + [pen.row()] * (rows - len(lines)))[:rows]
-
-
-def _alarm(pen: Pen, alarm: Alarm, more: str, *, alone: bool) -> Text:
-    """One alarm: level, time, words, and what is still to be done about it (where it does not stand alone)."""
-    grave = severity(alarm.level) >= severity("serious")
-    quiet = alarm.muted or bool(alarm.acked_by)
-    style = pen.theme.serious if grave else pen.theme.warning if alarm.level == "warning" else ""
-    level = alarm.level.upper() if grave else alarm.level
-    sign = pen.glyphs.alarm if alarm.level != "info" and not quiet else " "
-    state = "muted" if alarm.muted else "to ack" if alarm.active else "over, to ack"
-    if alarm.acked_by and not alarm.muted:
-        state = f"ack {alarm.acked_by} {fmt.clock(alarm.acked_at, seconds=False)}"
-    times = f"{alarm.times} times" if alarm.times > 1 else ""
-    right = "   ".join(part for part in (times, more, state) if part)
-    if alone and not quiet:
-        right = more or "to ack"
-    head, time = f" {sign} {level:<8}", fmt.clock(alarm.raised_at or alarm.observed_at, seconds=False)
-    room = pen.width - len(head) - len(time) - cell_len(pen.spell(right)) - 5
-    words = f" {time}  {fmt.fit(pen.sentence(alarm.text, room), room)}  {right}"
-    return pen.row((head, pen.theme.quiet if quiet else style), (words, pen.theme.quiet if quiet else ""))
-
-
-def log(pen: Pen, entries: Sequence[str], rows: int) -> list[Text]:
-    """The newest lines of the log, newest first."""
-    newest = list(reversed(entries))[: max(0, rows)]
-    return [pen.row((f"   {pen.sentence(entry, pen.width - 4)}", pen.theme.quiet)) for entry in newest]
-
-
-def keys(pen: Pen, ui: Ui, playing: Playing | None) -> Text:
-    """What can be typed."""
-    if playing is not None:
-        return pen.parts(
-            (0, "? help"), (0, f"space {'play' if playing.paused else 'pause'}"), (0, "[ ] exposure"), (1, "{ } visit"),
-            (1, "+ - speed"), (1, "T jump"), (2, "/ find"), (3, "s sort"), (2, "enter open"), (2, "1-6 views"),
-            (4, "e export"), (0, "q quit"), gap="  ",
-        )  # fmt: skip
-    if ui.fibre is not None:
-        return pen.parts(
-            (0, "? help"), (0, "esc back"), (0, "n p next and previous fibre"), (1, "v spectrum or sigma"),
-            (2, "1-6 views"), (2, "e export"), (0, "q quit"), gap="  ",
-        )  # fmt: skip
-    decide = ((1, "a ack"), (1, "o override")) if ui.operator else ()
-    return pen.parts(
-        (0, "? help"), (4, "j k move"), (1, "/ find"), (2, "s sort"), (2, "f filter"), (1, "enter open"),
-        (1, "1-6 views"), *decide, (3, "p freeze"), (4, "e export"), (5, "t theme"), (6, "u ascii"), (0, "q quit"),
-        gap="  ",
-    )  # fmt: skip

@@ -141,3 +141,30 @@ def test_statement_21_alarms_latch_over_a_crash_until_over_and_acknowledged(smal
     assert [change.what for change in changes if change.kind == "throughput-low"] == [
         "raised", "acknowledged", "cleared",
     ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_statement_12_silence_takes_the_advice_away_until_data_come_again(small_bundle: Path, tmp_path: Path) -> None:
+    port, field = free_port(around=2), Field()
+    daemon = Daemon(tmp_path / "d", small_bundle, f"tcp://127.0.0.1:{port}", stale="3 s").start()
+    try:
+        with Feed(daemon.input, output=daemon.output) as feed:
+            visit = feed.design("7", plan=4, fibres=field.fibres)
+
+            def expose(number: int) -> None:
+                feed.exposure(visit, n=number, fibre=[f.fibre for f in field.fibres], **field.exposure(number))
+                until(lambda: [p.exposure for p in daemon.snapshot().history][-1:] == [number], "its advice", 30.0)
+
+            expose(1)
+            until(lambda: [a.kind for a in daemon.snapshot().alarms] == ["input-stale"], "the alarm", 10.0)
+            gone = live_spec("status", "--connect", daemon.output)
+            assert gone.returncode == 5
+            assert "NO ADVICE   follow the plan: 4 exposures" in gone.stdout
+            assert "no spectra since exposure 1" in gone.stdout
+            document = json.loads(live_spec("status", "--json", "--connect", daemon.output).stdout)
+            assert document["advice"] is None
+            expose(2)
+            until(lambda: "input-stale is over with exposure 2" in daemon.snapshot().log, "the end of the alarm", 10.0)
+            assert {past.verdict for past in daemon.snapshot().history} != {"NO ADVICE"}
+    finally:
+        daemon.stop()
