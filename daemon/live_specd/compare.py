@@ -36,6 +36,7 @@ from live_spec.events import (
 from live_spec.wire.predictions import answer_from_bytes, request_key
 from live_specd.daemon import Refused
 from live_specd.journal import Kind, Record, read_journal, segments
+from live_specd.nights_by_mjd import Between
 from live_specd.rehearsal import Rehearsal
 from live_specd.replay import Played, play_visits, visits_of
 from live_specd.translate import Translator
@@ -78,7 +79,7 @@ class VisitResult:
 def compare(runs: tuple[Path, ...], config_path: Path, wanted: tuple[str, ...], bootstrap: int, as_json: bool) -> None:
     """Compare policies on recorded RUNS (journals) or archived files, visit by visit."""
     config = load(config_path)
-    policies = _policies(config, wanted)
+    policies = policies_of(config, wanted)
     nights = [_night(run, config) for run in runs]
     results = {name: [r for night in nights for r in play(night, policy)[1]] for name, policy in policies.items()}
     own = [(night, play(night, config)[0]) for night in nights]
@@ -96,7 +97,8 @@ def compare(runs: tuple[Path, ...], config_path: Path, wanted: tuple[str, ...], 
     click.echo(json.dumps(document) if as_json else _text(document))
 
 
-def _policies(config: Config, wanted: tuple[str, ...]) -> dict[str, Config]:
+def policies_of(config: Config, wanted: tuple[str, ...] = ()) -> dict[str, Config]:
+    """The configuration once per rule: its own, the plan and SDSS-V's; or those that are wanted."""
     own = config.policy.active_rule
     rules = {rule.name: rule for rule in config.policy.rule}
     rules.setdefault("plan", Rule(name="plan", kind="plan", max_exposures=own.max_exposures))
@@ -123,8 +125,8 @@ def _night(run: Path, config: Config) -> Night:
         return read_night(Path(folder))
 
 
-def read_night(folder: Path) -> Night:
-    """The events, answers and advice of a journal.
+def read_night(folder: Path, window: Between | None = None) -> Night:
+    """The events, answers and advice of a journal, or of a stretch of time in it.
 
     Raises:
         Refused: When a record is damaged: a comparison on part of a night would be none.
@@ -136,6 +138,8 @@ def read_night(folder: Path) -> Night:
         for record in read_journal(folder):
             if not isinstance(record, Record):
                 raise Refused(f"{folder}: {record.length} damaged bytes at {record.offset} of {record.path.name}", 1)
+            if window is not None and not window[0] <= record.at_ns < window[1]:
+                continue
             if record.kind is Kind.PREDICTION:
                 key, answer = answer_from_bytes(record.header, record.body)
                 answers[key] = answer

@@ -12,11 +12,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from live_spec.core.alarms import Change
 from live_spec.core.messages import advice_from_json
 from live_spec.events import Advice, LabelsPredicted, PredictionFailed, Verdict
 from live_spec.wire.messages import Design, Exposure, VisitEnd, header_from_bytes
 from live_spec.wire.predictions import answer_from_bytes
+from live_specd.alarms import change_of
 from live_specd.journal import Damage, Kind, Record, read_journal, segments
+from live_specd.nights_by_mjd import Between
 from live_specd.reception import gap_of
 
 
@@ -96,6 +99,8 @@ class Night:
     promotions: list[tuple[int, str]] = made(default_factory=list)
     """When the daemon started to advise, and by whose word or on what evidence."""
     failures: list[tuple[int, str]] = made(default_factory=list)
+    alarms: list[tuple[int, Change]] = made(default_factory=list)
+    """Raised, cleared, acknowledged."""
     damage: list[str] = made(default_factory=list)
     epochs: set[tuple[str, int]] = made(default_factory=set)
     """Streams and incarnations of the sources."""
@@ -112,8 +117,8 @@ class NoJournal(ValueError):
     """The folder does not exist."""
 
 
-def read_night(folder: Path) -> Night:
-    """Read the journal in ``folder``; an empty folder is a night without data.
+def read_night(folder: Path, window: Between | None = None) -> Night:
+    """Read the journal in ``folder``, or what it holds of a stretch of time; nothing at all is a night without data.
 
     Raises:
         NoJournal: When there is no such folder.
@@ -124,6 +129,8 @@ def read_night(folder: Path) -> Night:
     for item in read_journal(folder) if segments(folder) else ():
         if isinstance(item, Damage):
             night.damage.append(f"{item.length} bytes of {item.path.name} at {item.offset} are damaged")
+            continue
+        if window is not None and not window[0] <= item.at_ns < window[1]:
             continue
         night.n_records += 1
         night.first_ns = item.at_ns if night.first_ns is None else night.first_ns
@@ -167,6 +174,8 @@ def _take(night: Night, record: Record) -> None:
         advice = advice_from_json(record.body)
         if visit := night.visits.get(advice.visit):
             visit.advice.append((record.at_ns, advice))
+    elif (change := change_of(record)) is not None:
+        night.alarms.append((record.at_ns, change))
     elif why := promotion_of(record):
         night.promotions.append((record.at_ns, why))
     elif gap := gap_of(record):

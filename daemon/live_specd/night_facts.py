@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from live_spec import __version__
+from live_spec.core.alarms import Change
 from live_spec.events import Advice, TargetState, Verdict
 from live_spec.labels import LABELS, symbol, unit
 from live_spec.view.format import plural
@@ -19,12 +20,17 @@ OFTEN_MISSING = 2
 """Visits of a night without data from which on a fibre is somebody's business."""
 
 
-def facts(night: Night) -> dict[str, Any]:
-    """Everything the report says, as JSON values. What the journal does not hold is ``None``."""
+def facts(night: Night, name: str | None = None, rules: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Everything the report says, as JSON values. What the journal does not hold is ``None``.
+
+    Args:
+        name: The night as people call it; by default its date.
+        rules: What the configured rules would have said of it, see :func:`live_specd.report.rules_on`.
+    """
     visits = [_visit(visit) for visit in night.visits.values()]
     return {
         "schema": SCHEMA,
-        "night": utc(night.first_ns).strftime("%Y-%m-%d") if night.first_ns is not None else None,
+        "night": name or (utc(night.first_ns).strftime("%Y-%m-%d") if night.first_ns is not None else None),
         "folder": night.folder.name,
         "headline": _headline(night, visits),
         "strip": _strip(night),
@@ -32,6 +38,7 @@ def facts(night: Night) -> dict[str, Any]:
         "forecast": _forecast(night),
         "elements": _elements(night),
         "policies": _policies(night),
+        "rules": rules,
         "health": _health(night),
         "audit": _audit(night),
         "todo": _todo(night, visits),
@@ -218,6 +225,7 @@ def _audit(night: Night) -> list[dict[str, str]]:
     """Promotions, overrides, lost input and failures, in the order in which they happened."""
     events = [(at_ns, "input-bad", text) for at_ns, text in night.gaps]
     events += [(at_ns, "promotion", text) for at_ns, text in night.promotions]
+    events += [(at_ns, f"alarm {change.what}", _words(change)) for at_ns, change in night.alarms]
     events += [(at_ns, "model-mismatch", text) for at_ns, text in night.failures]
     for visit in night.visits.values():
         before: Advice | None = None
@@ -231,6 +239,12 @@ def _audit(night: Night) -> list[dict[str, str]]:
         {"at": utc(at_ns).isoformat(timespec="seconds"), "kind": kind, "text": text}
         for at_ns, kind, text in sorted(events)
     ]
+
+
+def _words(change: Change) -> str:
+    who = f" by {change.author}" if change.author else ""
+    level = f"{change.level}: " if change.level else ""
+    return f"{level}{change.kind}{who}" + (f", {change.text}" if change.text else "")
 
 
 def _todo(night: Night, visits: list[dict[str, Any]]) -> list[dict[str, str]]:

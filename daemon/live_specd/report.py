@@ -3,27 +3,49 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    from live_spec.config import Config
+    from live_specd.nights_by_mjd import Between
+
+BOOTSTRAP = 1000
+
 FORMATS = ("html", "md", "json")
-RUN = click.option(
-    "--run", "folder", type=click.Path(path_type=Path, file_okay=False), required=True,
-    help="The folder of the night's journal, as in [io] record.",
-)  # fmt: skip
+Options = Callable[..., Any]
+
+
+def _which_night(command: Options) -> Options:
+    """The options by which a night is chosen: a journal, or a configuration that names one, and a night in it."""
+    for option in (
+        click.option("--mjd", type=int, help="The night by its MJD (SDSS's SJD); -1 is the last, -2 the one before."),
+        click.option(
+            "-c", "--config", "config_path", type=click.Path(path_type=Path, dir_okay=False, exists=True),
+            help="Names the journal and the observatory; its rules are played on the night.",
+        ),
+        click.option(
+            "--run", "folder", type=click.Path(path_type=Path, file_okay=False),
+            help="The folder of the journal; by default the one that [io] record names.",
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
 
 
 @click.command()
-@RUN
+@_which_night
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write; by default standard output."
 )
 @click.option("--format", "form", type=click.Choice(FORMATS), help="By default as the file is named, or html.")
-def report(folder: Path, out: Path | None, form: str | None) -> None:
+def report(folder: Path | None, config_path: Path | None, mjd: int | None, out: Path | None, form: str | None) -> None:
     """The morning report: one HTML page that needs no network, 15 lines of Markdown, or JSON."""
-    facts = _facts(folder)
+    facts = _facts(folder, config_path, mjd)
     form = form or (out.suffix.removeprefix(".") if out and out.suffix.removeprefix(".") in FORMATS else "html")
     text = {"html": as_html, "md": as_markdown, "json": as_json}[form](facts)
     if out is None:
@@ -34,22 +56,64 @@ def report(folder: Path, out: Path | None, form: str | None) -> None:
 
 
 @click.command()
-@RUN
+@_which_night
 @click.option("--json", "as_json_", is_flag=True, help="The report's JSON instead of lines.")
-def handover(folder: Path, as_json_: bool) -> None:
+def handover(folder: Path | None, config_path: Path | None, mjd: int | None, as_json_: bool) -> None:
     """What the next observer must know, in a few lines."""
-    facts = _facts(folder)
+    facts = _facts(folder, config_path, mjd)
     click.echo(as_json(facts) if as_json_ else "\n".join(handover_lines(facts)))
 
 
-def _facts(folder: Path) -> dict[str, Any]:
+def _facts(folder: Path | None, config_path: Path | None, mjd: int | None) -> dict[str, Any]:
+    from live_spec.config import Config, load
     from live_specd.night import NoJournal, read_night
     from live_specd.night_facts import facts
+    from live_specd.nights_by_mjd import between, resolve
 
+    if folder is None and config_path is None and mjd is None:
+        raise click.UsageError("which night? Give --run FOLDER, or -c FILE, or --mjd -1")
+    config = load(config_path) if config_path else Config()
+    folder = folder or Path(config.io.record)
+    name, window = None, None
+    if mjd is not None:
+        try:
+            night = resolve(mjd, time.time_ns(), config.instrument.observatory)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+        name, window = f"{config.instrument.observatory} {night}", between(night, config.instrument.observatory)
     try:
-        return facts(read_night(folder))
+        found = read_night(folder, window)
     except NoJournal as error:
         raise click.ClickException(str(error)) from None
+    rules = rules_on(folder, window, config) if config_path and found.visits else None
+    return facts(found, name, rules)
+
+
+def rules_on(folder: Path, window: Between | None, config: Config) -> dict[str, Any]:
+    """What each rule of a configuration would have made of a night, on the predictions in its journal.
+
+    Returns:
+        ``totals`` by rule and paired ``differences`` from the first, as ``live-spec compare`` gives them; or, where the
+        journal cannot tell, ``note`` with the reason.
+    """
+    import numpy as np
+
+    from live_specd import compare
+    from live_specd.daemon import Refused
+
+    try:
+        night = compare.read_night(folder, window)
+        results = {name: compare.play(night, one)[1] for name, one in compare.policies_of(config).items()}
+    except Refused as error:
+        return {"note": str(error), "totals": {}, "differences": []}
+    if not any(results.values()):
+        return {"note": "no exposure with its answers is in the journal", "totals": {}, "differences": []}
+    differences = compare.differences(results, np.random.default_rng(0), BOOTSTRAP)
+    return {
+        "note": None,
+        "totals": {name: compare.totals(rows) for name, rows in results.items()},
+        "differences": differences,
+    }
 
 
 def as_json(facts: dict[str, Any]) -> str:

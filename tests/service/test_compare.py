@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from live_specd.compare import VisitResult, compare, differences, totals
 from live_specd.replay import replay
+from live_specd.report import report
 
 from live_spec import archive
 
@@ -56,6 +57,12 @@ def test_a_recorded_run_under_other_rules(small_bundle: Path, tmp_path: Path) ->
     other = tmp_path / "other.toml"
     other.write_text(CONFIG.replace("fe_h = 0.9", "fe_h = 0.9, mg_h = 0.9"))
     assert runner.invoke(compare, ["-c", str(other), str(run)]).exit_code == 0  # the same stars were asked about
+    morning = json.loads(runner.invoke(report, ["-c", str(config), "--run", str(run), "--format", "json"]).stdout)
+    assert morning["rules"]["note"] is None
+    assert set(morning["rules"]["totals"]) == {"loose", "patient", "plan", "sn2-1600"}
+    assert morning["rules"]["totals"]["plan"] == document["policies"]["plan"]
+    page = runner.invoke(report, ["-c", str(config), "--run", str(run)]).stdout
+    assert "plan minus loose, paired by visit" in page
     unknown = runner.invoke(compare, ["-c", str(config), "--policy", "luck", str(run)])
     assert unknown.exit_code == 2
     assert "no rule 'luck'" in unknown.output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,10 @@ from click.testing import CliRunner
 from helpers.journals import record_night
 from live_specd.night import Night, read_night
 from live_specd.night_facts import facts
-from live_specd.report import as_html, as_json, as_markdown, handover, handover_lines, report
+from live_specd.nights_by_mjd import between, resolve, sjd
+from live_specd.report import as_html, as_json, as_markdown, handover, handover_lines, report, rules_on
+
+from live_spec.config import Config, Policy, Rule
 
 
 @pytest.fixture(scope="module")
@@ -133,3 +137,42 @@ def test_the_handover_names_what_is_short_and_what_is_open(night: Night) -> None
     assert any(line.startswith("last: field 102633") for line in lines)
     assert any("short: 102633" in line for line in lines)
     assert len(lines) < 16
+
+
+def test_a_night_is_found_by_its_mjd_and_only_its_records_count(folder: Path, night: Night) -> None:
+    assert night.first_ns is not None
+    mjd = sjd(night.first_ns, "APO")
+    done = CliRunner().invoke(report, ["--run", str(folder), "--mjd", str(mjd), "--format", "json"])
+    document = json.loads(done.stdout)
+    assert (document["night"], document["headline"]["visits"]) == (f"APO {mjd}", 3)
+    other = json.loads(
+        CliRunner().invoke(report, ["--run", str(folder), "--mjd", str(mjd - 1), "--format", "json"]).stdout
+    )
+    assert other["headline"]["visits"] == other["health"]["records"] == 0
+    nothing = CliRunner().invoke(report, [])
+    assert nothing.exit_code == 2
+    assert "which night?" in nothing.output
+
+
+def test_the_night_changes_at_the_noon_of_the_observatory() -> None:
+    def at(text: str) -> int:
+        return int(datetime.fromisoformat(text).timestamp()) * 10**9
+
+    midnight = at("2026-11-25T07:00:00+00:00")  # on the mountain
+    assert sjd(midnight, "APO") == 61369
+    first_ns, stop_ns = between(61369, "APO")
+    assert first_ns == at("2026-11-24T16:48:00+00:00")
+    assert sjd(first_ns - 1, "APO") == 61368
+    assert sjd(stop_ns, "APO") == 61370
+    morning, afternoon = at("2026-11-25T14:00:00+00:00"), at("2026-11-25T23:00:00+00:00")
+    assert resolve(-1, morning, "APO") == resolve(-1, afternoon, "APO") == resolve(61369, morning, "APO") == 61369
+    assert resolve(-2, morning, "APO") == 61368
+    with pytest.raises(ValueError, match="no night"):
+        resolve(0, morning, "APO")
+
+
+def test_it_is_said_why_rules_cannot_be_played_on_a_night(folder: Path) -> None:
+    config = Config(policy=Policy(active="r", rule=(Rule(name="r", max_exposures=8),)))
+    found = rules_on(folder, None, config)  # this journal was made without spectra
+    assert found["totals"] == {}
+    assert found["note"] in as_html(facts(read_night(folder), None, found))
