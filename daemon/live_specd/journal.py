@@ -138,6 +138,8 @@ class Journal:
 
     def close(self) -> None:
         os.close(self._fd)
+        # Said outright: a program being started by another thread holds a copy of the descriptor for a moment.
+        fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
         os.close(self._lock_fd)
 
     def _start_segment(self) -> None:
