@@ -26,6 +26,8 @@ SMALLEST = (60, 16)
 WIDE = (120, 36)
 """From this size on, the screen has choices, conditions, forecast and a log."""
 PANEL_ROWS = 8
+TWO_COLUMNS = 190
+"""From this width on, fibres that do not fit stand in two columns: more of them, none with more words."""
 
 
 def view(
@@ -103,9 +105,11 @@ def _fibres(
     """The list of fibres in the rows that are left."""
     room = max(1, height - len(above) - len(bottom) - 2)
     listed = choose(snapshot.fibres, show=ui.show, find=ui.find, sort=ui.sort, reverse=ui.reverse)
-    first = min(ui.top, max(0, len(listed) - room))
+    two = pen.width >= TWO_COLUMNS and len(listed) > room
+    page = 2 * room if two else room
+    first = min(ui.top, max(0, len(listed) - page))
     at = min(ui.at, max(0, len(listed) - first - 1))
-    shown = listed[first : first + room]
+    shown = listed[first : first + page]
     place = f", {first + 1} to {first + len(shown)} shown" if len(shown) < len(listed) else ""
     number = f"{len(listed)} of {len(snapshot.fibres)}" if len(listed) < len(snapshot.fibres) else f"{len(listed)}"
     order = f"sorted by {ui.sort}{' reversed' if ui.reverse else ''}"
@@ -116,14 +120,26 @@ def _fibres(
         return _finish(pen, lines, height - len(bottom), bottom=bottom)
     labels = _labels(snapshot, shown[0])
     moved = ui.view == 2 or ui.top or ui.at
-    caption, *rows = panels.fibre_table(pen, shown, labels, wide=wide, at=at if moved else None, cells=ui.cells)
+    if two:
+        half = pen.narrow(pen.width // 2 - 2)
+        left, right = shown[:room], shown[room:]
+        columns = [
+            panels.fibre_table(
+                half, rows_, labels, wide=False, at=at - start if moved and 0 <= at - start < len(rows_) else None,
+                cells=ui.cells,
+            )
+            for start, rows_ in ((0, left), (room, right))
+        ]  # fmt: skip
+        caption, *rows = pen.beside(*columns)
+    else:
+        caption, *rows = panels.fibre_table(pen, shown, labels, wide=wide, at=at if moved else None, cells=ui.cells)
     if len(shown) == len(listed) and (spare := room // len(shown) - 1) > 0:
         # A field of few fibres has room to say what was measured.
         details = [panels.fibre_detail(pen, row, labels)[:spare] for row in shown]
         rows = [line for row, detail in zip(rows, details, strict=True) for line in (row, *detail)]
     table = [*above, title, caption, *rows]
     return _finish(
-        pen, table, height - len(bottom), bottom=bottom, top=first, page=room, n_rows=len(listed),
+        pen, table, height - len(bottom), bottom=bottom, top=first, page=page, n_rows=len(listed),
         selected=shown[at].fibre,
     )  # fmt: skip
 

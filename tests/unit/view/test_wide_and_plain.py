@@ -1,0 +1,76 @@
+"""Screens beyond one state at one size: commands to copy, the same words without colour, two columns of fibres."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+
+import pytest
+from helpers.screens import NOW, STATES, fibres, field
+from rich.console import Console
+
+from live_spec.view.overview import view
+from live_spec.view.pen import Screen
+from live_spec.view.ui import Ui
+
+SIZES = [(80, 24), (120, 40), (140, 45), (200, 60)]
+
+
+def draw(state: str, width: int = 80, height: int = 24, ui: Ui | None = None) -> Screen:
+    snapshot = STATES["continue" if state == "lost" else state]()
+    return view(snapshot, ui or Ui(), width, height, NOW, silent_s=7.0 if state == "lost" else 0.2)
+
+
+def line_with(text: str, word: str) -> str:
+    return next(line for line in text.splitlines() if word in line)
+
+
+def test_statement_19_a_command_is_shown_whole_and_only_while_a_live_advice_holds() -> None:
+    command = "hal expose --modify --count-apogee 3 --pairs"
+    for width, height in SIZES:
+        screen = view(replace(field(), command=command), Ui(), width, height, NOW)
+        assert f"type   {command}" in screen.text
+        assert screen.command == command
+    for snapshot, silent_s in [
+        (field(source="REPLAY"), 0), (field(source="DEMO"), 0), (field(mode="shadow"), 0), (STATES["stale"](), 0),
+        (STATES["waiting"](), 0), (field(), 7),
+    ]:  # fmt: skip
+        screen = view(replace(snapshot, command=command), Ui(), 140, 45, NOW, silent_s=silent_s)
+        assert command not in screen.text
+        assert screen.command == ""
+
+
+@pytest.mark.parametrize("size", [(80, 24), (140, 45)])
+@pytest.mark.parametrize("state", [*STATES, "lost"])
+def test_statement_08_without_colour_and_in_ascii_the_screen_says_the_same(
+    state: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    screen = draw(state, *size, Ui(ascii=True))
+    console = Console(width=size[0], file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115
+    with console.capture() as capture:
+        console.print(screen)
+    console.file.close()
+    plain = capture.get()
+    assert not re.search(r"\x1b\[[0-9;]*(3[0-9]|4[0-7])[;m]", plain)  # bold and reverse stay, colours go
+
+    def said(text: str) -> list[str]:
+        """Words and numbers; the signs around them are another matter."""
+        return [word for word in re.findall(r"[A-Za-z0-9.%:#/+-]*[A-Za-z0-9][A-Za-z0-9.%]*", text) if len(word) > 1]
+
+    def spelled(text: str) -> str:
+        return text.replace("²", "^2").replace("…", "...").replace("±", "+-")
+
+    assert set(said(spelled(draw(state, *size).text))) - set(said(screen.text)) <= {"o", "x"}
+
+
+def test_a_very_wide_screen_has_two_columns_of_fibres_and_the_selection_goes_through_both() -> None:
+    one, two = (draw("continue", width, 60, Ui(view=2)) for width in (189, 200))
+    assert (two.page, two.n_rows) == (2 * one.page, one.n_rows)
+    last = draw("continue", 200, 60, Ui(view=2, top=10_000, at=two.page - 1))
+    assert last.selected is not None
+    line = line_with(last.text, f" {last.selected} 2M")
+    assert line.index("►") >= 100
+    few = view(replace(field(), fibres=fibres(20)), Ui(view=2), 200, 60, NOW)
+    assert "P(goal)" in few.text  # what fits in one column keeps its words
