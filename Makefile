@@ -46,9 +46,12 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/monitor.py
 	$(BIN)/python benchmarks/ingest.py
 
-# The figures of the README and of docs/survey.md: 500 mixed nights, a quarter of an hour on two cores.
+# The figures of the README and of docs/survey.md: 500 mixed nights, some along the full path, and the features of the
+# verdict at their full sizes; an hour on two cores.
 nights: $(STAMP)
 	$(BIN)/live-spec nights --n 500 --visits 3 --seed 1000
+	$(BIN)/live-spec nights --full --n 4 --visits 3
+	LIVE_SPEC_FULL=1 $(BIN)/pytest -k feature --timeout 3600
 
 # The bundle that ships, from nothing: under three hours on two cores. It goes on where it stopped.
 bundle: $(STAMP)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import chain
@@ -33,6 +33,9 @@ SCENARIOS = ("clear", "cloud", "fade", "clearing", "patchy", "mixed")
     "--config", "config_path", type=click.Path(path_type=Path, dir_okay=False), help="Goals and rule to judge."
 )
 @click.option("--jobs", type=click.IntRange(1), help="Processes; by default all cores.")
+@click.option("--full", is_flag=True, help="Synthesized spectra and the network itself; a minute a visit.")
+@click.option("--fibres", type=click.IntRange(10, 500), default=100, show_default=True, help="Fibres, with --full.")
+@click.option("--bundle", help="Bundle directory, with --full; by default the one that ships.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def nights(
     n_nights: int,
@@ -42,24 +45,40 @@ def nights(
     seed: int,
     config_path: Path | None,
     jobs: int | None,
+    full: bool,
+    fibres: int,
+    bundle: str | None,
     as_json: bool,
 ) -> None:
     """Judge policies on simulated nights: wrong stops, targets truly at goal, minutes, forecast error and coverage.
 
-    The real core decides; the spectra are replaced by their information and a network with honest calibration error.
+    The real core decides; the spectra are replaced by their information and a network with honest calibration error,
+    or with --full they are made, noisy, and read by the network, whose errors are measured against the true labels.
     """
     from live_spec.config import load
     from live_spec.evaluation.nights import default_config, policies
     from live_spec.evaluation.scores import summary
 
-    known = policies(load(config_path) if config_path else default_config())
+    given = load(config_path) if config_path else None
+    known = policies(given or (_full_goals() if full else default_config()))
     unknown = [name for name in wanted if name not in known]
     if unknown:
         raise click.UsageError(f"no policy {unknown[0]!r}; policies are {', '.join(known)}")
     chosen = {name: known[name] for name in wanted} if wanted else known
     seeds = range(seed, seed + n_nights)
-    outcomes = chain.from_iterable(_run(seeds, scenario, visits, chosen, jobs or os.cpu_count() or 1))
-    document: dict[str, Any] = {"schema": SCHEMA, "scenario": scenario, "seed": seed, **summary(outcomes, n_nights)}
+    workers = jobs or os.cpu_count() or 1
+    outcomes: Iterable[dict[str, Outcome]]
+    measured: dict[str, float] = {}
+    if full:
+        outcomes, measured = _run_full(seeds, scenario, visits, chosen, workers, fibres, bundle)
+    else:
+        outcomes = chain.from_iterable(_run(seeds, scenario, visits, chosen, workers))
+    path = "full" if full else "quick"
+    facts = {"schema": SCHEMA, "scenario": scenario, "seed": seed, "path": path}
+    document: dict[str, Any] = {**facts, **summary(outcomes, n_nights)}
+    if measured:
+        wanted_labels = {label for config in chosen.values() for target in config.target for label in target.goals}
+        document["measured_over_stated"] = {k: v for k, v in measured.items() if k in wanted_labels}
     document["promotion"] = _promotion(document["policies"], chosen)
     if as_json:
         click.echo(json.dumps(document))
@@ -96,6 +115,27 @@ def _run(
             yield outcome
 
 
+def _full_goals() -> Config:
+    from live_spec.commands.nights_full import default_config
+
+    return default_config()
+
+
+def _run_full(
+    seeds: range, scenario: str, visits: int, chosen: dict[str, Config], threads: int, fibres: int, path: str | None
+) -> tuple[list[dict[str, Outcome]], dict[str, float]]:
+    from live_spec.commands.nights_full import run_nights
+    from live_spec.nets.bundle import Bundle, default_bundle_path
+    from live_spec.nets.engine import Engine
+
+    bundle = Bundle.load(Path(path) if path else default_bundle_path())
+    with Engine(bundle, threads=threads) as engine:
+        try:
+            return run_nights(seeds, scenario, visits, chosen, engine, fibres)
+        except ValueError as error:
+            raise click.ClickException(str(error)) from None
+
+
 def _print(document: dict[str, Any]) -> None:
     click.echo(
         f"{document['n_nights']} {document['scenario']} nights, {document['n_visits']} visits, seed {document['seed']}"
@@ -108,6 +148,8 @@ def _print(document: dict[str, Any]) -> None:
             f"{name:<16}{row['stops']:>7}{row['wrong_stops']:>7}{row['minutes']:>10.0f}{row['targets_at_goal_true']:>15}"
             f"{row['targets_at_goal_said']:>8}{row['reversals']:>11}"
         )
+    for label, ratio in document.get("measured_over_stated", {}).items():
+        click.echo(f"errors of {label}: {ratio:.2f} of the stated uncertainty")
     for name, row in document["forecast"].items():
         click.echo(
             f"forecast {name}: 80% interval covers {100 * row['coverage80']:.0f}%, median error at half-way "

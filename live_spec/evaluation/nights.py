@@ -7,8 +7,9 @@ the exposure at which it would have ended the visit is read off its advice. So p
 # Shape legend: E exposures, F fibres, L labels.
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -19,7 +20,7 @@ from live_spec.core.advisor import Advisor
 from live_spec.core.goals import assign_goals
 from live_spec.evaluation.surrogate import TrueField, read, true_field
 from live_spec.evaluation.weather import CONDITIONS, condition
-from live_spec.events import Advice, ExposureReduced, Finish, PredictLabels, Verdict
+from live_spec.events import Advice, DesignLoaded, ExposureReduced, Finish, LabelsPredicted, PredictLabels, Verdict
 
 Array = NDArray[np.float64]
 
@@ -145,18 +146,24 @@ def _exposure(field: TrueField, index: int, info_F: Array, alive_F: NDArray[np.b
 
 def hear(visit: Visit, config: Config) -> list[Advice | None]:
     """The advice after each exposure; ``None`` where nothing arrived."""
+    return listen(visit.field.design, visit.exposures, config, partial(read, visit.field))
+
+
+def listen(
+    design: DesignLoaded,
+    exposures: Sequence[ExposureReduced | None],
+    config: Config,
+    predict: Callable[[PredictLabels], LabelsPredicted],
+) -> list[Advice | None]:
+    """As :func:`hear`, with any network."""
     advisor = Advisor(config)
-    advisor.handle(visit.field.design, now_s=0.0)
+    advisor.handle(design, now_s=0.0)
     heard: list[Advice | None] = []
-    for exposure in visit.exposures:
+    for exposure in exposures:
         said: Advice | None = None
         if exposure is not None:
             for action in advisor.handle(exposure, now_s=0.0):
-                answers = (
-                    advisor.handle(read(visit.field, action), now_s=0.0)
-                    if isinstance(action, PredictLabels)
-                    else (action,)
-                )
+                answers = advisor.handle(predict(action), now_s=0.0) if isinstance(action, PredictLabels) else (action,)
                 said = next((answer for answer in answers if isinstance(answer, Advice)), said)
         heard.append(said)
     return heard

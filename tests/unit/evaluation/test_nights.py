@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from live_spec.commands.nights import nights
+from live_spec.commands.nights_full import measured_over_stated
 from live_spec.core.goals import assign_goals
 from live_spec.evaluation.nights import (
     CAP,
@@ -21,6 +23,7 @@ from live_spec.evaluation.nights import (
 from live_spec.evaluation.scores import summary
 from live_spec.evaluation.weather import CONDITIONS
 from live_spec.events import Verdict
+from live_spec.labels import N_LABELS
 
 POLICIES = policies(default_config())
 
@@ -146,3 +149,29 @@ def test_an_unknown_policy_is_a_sentence() -> None:
     result = CliRunner().invoke(nights, ["--policy", "luck"])
     assert result.exit_code == 2
     assert "no policy 'luck'" in result.output
+
+
+@pytest.mark.slow
+def test_full_nights_go_from_spectra_through_the_network_and_give_the_same_object(small_bundle: Path) -> None:
+    options = ["--full", "--n", "1", "--visits", "1", "--fibres", "50", "--jobs", "1", "--bundle", str(small_bundle)]
+    command = [*options, "--policy", "plan", "--policy", "abundance-80", "--json"]
+    result = CliRunner().invoke(nights, command)
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document["path"] == "full"
+    assert {"n_nights", "n_visits", "policies", "forecast", "saved"} <= set(document)
+    # A network with random weights is wrong by many of its own sigmas, so nothing is at goal in truth.
+    assert document["measured_over_stated"]["fe_h"] > 2
+    assert document["policies"]["plan"]["targets_at_goal_true"] == 0
+    few = CliRunner().invoke(nights, [*options, "--fibres", "20", "--policy", "plan"])
+    assert few.exit_code == 1
+    assert "at least 40 are needed" in few.output
+
+
+def test_the_size_of_errors_is_measured_with_their_bias() -> None:
+    rng = np.random.default_rng(4)
+    ratio_L = measured_over_stated([rng.normal(0.0, 1.3, (4000, N_LABELS))])
+    np.testing.assert_allclose(ratio_L, 1.3, rtol=0.08)
+    assert (measured_over_stated([rng.normal(3.0, 1.0, (400, N_LABELS))]) > 3).all()
+    with pytest.raises(ValueError, match="39 trusted stars"):
+        measured_over_stated([np.zeros((39, N_LABELS))])
