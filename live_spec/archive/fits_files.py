@@ -110,6 +110,7 @@ def _ap_star(name: str, hdus: Any) -> list[ArchivedSpectrum]:
                 observed_at=headers.utc(headers.text(header, f"DATE{n}")) if n else None,
                 fibre=headers.integer(header, f"FIBER{n}") if n else None,
                 h_mag=headers.magnitude(header, "H", "HMAG"),
+                sky_deg=headers.sky_deg(header),
                 visit=headers.visit_id_of_file(headers.text(header, f"SFILE{n}")) if n else None,
                 star_flags=headers.integer(header, "STARFLAG" if combined else f"FLAG{n}"),
                 catalogue=_numbers(
@@ -152,6 +153,7 @@ def _ap_visit(name: str, hdus: Any) -> ArchivedSpectrum:
         exptime_s=exptime_s,
         fibre=fibre,
         h_mag=headers.magnitude(header, "H", "HMAG"),
+        sky_deg=headers.sky_deg(header),
         visit=headers.visit_id(headers.text(header, "PLATE", "PLATEID"), headers.integer(header, "MJD5", "MJD"), fibre),
         star_flags=headers.integer(header, "STARFLAG"),
         catalogue=_numbers(header, {"rv_teff": ("RVTEFF",), "rv_logg": ("RVLOGG",), "rv_fe_h": ("RVFEH",)}),
@@ -184,6 +186,7 @@ def _aspcap_star(name: str, hdus: Any) -> list[ArchivedSpectrum]:
                 rv_kms=_first(headers.velocity_kms, sources, "VHELIO_AVG", "VHELIO"),
                 snr=_first(headers.snr, sources, "SNR"),
                 h_mag=_first(headers.magnitude, sources, "H", "HMAG"),
+                sky_deg=headers.sky_deg(sources[-1]),
                 catalogue=catalogue,
             )
         )
@@ -226,6 +229,7 @@ def _mwm(name: str, hdus: Any) -> list[ArchivedSpectrum]:
                     exptime_s=headers.number(values, "exptime", low=0.0),
                     fibre=fibre,
                     h_mag=headers.magnitude(primary, "H_MAG", "H"),
+                    sky_deg=headers.sky_deg(primary),
                     visit=headers.visit_id(headers.text(values, "plate"), headers.integer(values, "mjd"), fibre),
                     star_flags=headers.integer(values, "spectrum_flags"),
                     catalogue=_numbers(

@@ -43,6 +43,13 @@ def magnitude(source: Any, *keys: str) -> float | None:
     return number(source, *keys, low=-5.0, high=50.0)
 
 
+def sky_deg(source: Any) -> tuple[float, float] | None:
+    """Right ascension and declination, degrees."""
+    ra = number(source, "RA", "ra", low=-1e-9, high=360.0)
+    dec = number(source, "DEC", "dec", low=-90.001, high=90.001)
+    return None if ra is None or dec is None else (ra, dec)
+
+
 def velocity_kms(source: Any, *keys: str) -> float | None:
     """A velocity a star of the Galaxy can have; the pipelines write 9999 or 999999 for a failed fit."""
     return number(source, *keys, low=-2000.0, high=2000.0)

@@ -51,6 +51,8 @@ class ArchivedSpectrum:
     """Total open-shutter time of the visit."""
     fibre: int | None = None
     h_mag: float | None = None
+    sky_deg: tuple[float, float] | None = None
+    """Right ascension and declination, ICRS."""
     visit: str | None = None
     """``<plate>-<MJD>-<fibre>``: the same in apVisit and apStar files."""
     star_flags: int | None = None

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from live_spec.batch.shards import files_of
 
 if TYPE_CHECKING:
     from live_spec.archive import ArchivedSpectrum
@@ -32,6 +35,7 @@ class Answer:
     source: str
     spectrum: ArchivedSpectrum
     snr: float
+    rv_kms: float
     trusted: bool
     why: str
     labels: dict[str, dict[str, float]]
@@ -44,6 +48,18 @@ class Answer:
         }  # fmt: skip
 
 
+class Share(click.ParamType[tuple[int, int]]):
+    """``I/N`` with 0 <= I < N."""
+
+    name = "I/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        first, _, of = str(value).partition("/")
+        if not (first.isdigit() and of.isdigit() and int(first) < int(of)):
+            self.fail(f"{value!r} is not I/N with I from 0 to N - 1", param, ctx)
+        return int(first), int(of)
+
+
 @click.command()
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
@@ -54,6 +70,17 @@ class Answer:
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; by default all cores.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="A JSON line per spectrum.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Write labels there, as Parquet files.")
+@click.option("--workers", type=click.IntRange(min=1), help="With --out: processes; by default one per core.")
+@click.option(
+    "--executor", "executor_name", type=click.Choice(["processes", "ray"]), default="processes", show_default=True,
+    help="With --out: who does the work.",
+)  # fmt: skip
+@click.option(
+    "--shard-mib", type=click.IntRange(min=1), default=64, show_default=True,
+    help="With --out: MiB of input that make a file of output.",
+)  # fmt: skip
+@click.option("--share", type=Share(), default="0/1", help="With --out: I/N, only every N-th shard from the I-th.")
 def infer(
     paths: tuple[Path, ...],
     bundle_path: Path | None,
@@ -62,19 +89,30 @@ def infer(
     threads: int | None,
     device: str,
     as_json: bool,
+    out: Path | None,
+    workers: int | None,
+    executor_name: str,
+    share: tuple[int, int],
+    shard_mib: int,
 ) -> int:
     """Print labels with epistemic, aleatoric, photon and total sigma of the spectra in each PATH.
 
-    apStar, asStar, apVisit, aspcapStar, mwmVisit, mwmStar, .npz and Parquet files. Of an apStar the combined spectrum
-    (row 0) is shown, of a file of visits every visit. A file that cannot be read is named, the others are done, and the
-    exit code is 1.
+    apStar, asStar, apVisit, aspcapStar, mwmVisit, mwmStar, .npz and Parquet files, or folders of them. Of an apStar the
+    combined spectrum (row 0) is shown, of a file of visits every visit. A file that cannot be read is named, the others
+    are done, and the exit code is 1.
+
+    With --out the labels become Parquet files, made by all cores or a cluster. A run that was interrupted goes on when
+    it is started again; what is there is not made again.
     """
     from live_spec.nets.bundle import Bundle, default_bundle_path
     from live_spec.nets.engine import Engine
     from live_spec.spectra.templates import load_templates
     from live_spec.spectra.velocity import prepare_templates
 
-    bundle = Bundle.load(bundle_path or default_bundle_path())
+    bundle_path = bundle_path or default_bundle_path()
+    if out is not None:
+        return _to_files(paths, out, bundle_path, passes, visits, device, executor_name, workers, share, shard_mib)
+    bundle = Bundle.load(bundle_path)
     try:
         engine = Engine(bundle, passes, threads, device)
     except ValueError as error:
@@ -84,7 +122,7 @@ def infer(
     bank = prepare_templates(load_templates().flux_TP)
     failed: list[str] = []
     with engine:
-        for path in paths:
+        for path in [file for given in paths for file, _ in files_of(given)]:
             answers = _of_file(path, visits, engine, bank, failed)
             if as_json:
                 for answer in answers:
@@ -96,6 +134,32 @@ def infer(
     return 1 if failed else 0
 
 
+def _to_files(
+    paths: tuple[Path, ...],
+    out: Path,
+    bundle: Path,
+    passes: int | None,
+    visits: bool,
+    device: str,
+    executor_name: str,
+    workers: int | None,
+    share: tuple[int, int],
+    shard_mib: int,
+) -> int:
+    from live_spec.batch.executor import NoExecutor, executor
+    from live_spec.commands.infer_set import Job, infer_set
+    from live_spec.nets.bundle import Bundle
+
+    Bundle.load(bundle)  # what is wrong with it is said once, here
+    job = Job(bundle.resolve(), passes, visits, device, out.resolve())
+    try:
+        return infer_set(
+            paths, job, executor(executor_name, workers or os.cpu_count() or 1), share, shard_bytes=shard_mib << 20
+        )
+    except NoExecutor as error:
+        raise click.UsageError(str(error)) from error
+
+
 def _of_file(path: Path, visits: bool, engine: Engine, bank: TemplateBank, failed: list[str]) -> Iterator[Answer]:
     from live_spec.archive import UnreadableFile, read
     from live_spec.spectra.front_end import SpectraRejected
@@ -103,7 +167,7 @@ def _of_file(path: Path, visits: bool, engine: Engine, bank: TemplateBank, faile
     try:
         spectra = chosen(read(path), visits=visits)
         for first in range(0, len(spectra), BATCH):
-            yield from _answers(path, spectra[first : first + BATCH], engine, bank)
+            yield from answers_of(path, spectra[first : first + BATCH], engine, bank)
     except (UnreadableFile, SpectraRejected) as error:
         failed.append(str(path))
         click.echo(f"live-spec: {error}", err=True)
@@ -119,7 +183,7 @@ def chosen(spectra: Sequence[ArchivedSpectrum], *, visits: bool) -> list[Archive
     return first if visits or not combined else combined
 
 
-def _answers(path: Path, spectra: Sequence[ArchivedSpectrum], engine: Engine, bank: TemplateBank) -> Iterator[Answer]:
+def answers_of(path: Path, spectra: Sequence[ArchivedSpectrum], engine: Engine, bank: TemplateBank) -> Iterator[Answer]:
     import numpy as np
 
     rest = [_at_rest(spectrum, bank) for spectrum in spectra]
@@ -130,7 +194,9 @@ def _answers(path: Path, spectra: Sequence[ArchivedSpectrum], engine: Engine, ba
         why = "; ".join((*one.notes_F[0], *filter(None, [posterior.why_F[row]])))
         source = str(path) if spectrum.source == path.name else f"{path}:{spectrum.source}"
         trusted = bool(posterior.trusted_F[row]) and not one.notes_F[0]
-        yield Answer(source, spectrum, float(one.snr_F[0]), trusted, why, _labels(posterior, row))
+        yield Answer(
+            source, spectrum, float(one.snr_F[0]), float(one.rv_kms_F[0]), trusted, why, _labels(posterior, row)
+        )
 
 
 def _at_rest(spectrum: ArchivedSpectrum, bank: TemplateBank) -> RestSpectra:
