@@ -144,6 +144,7 @@ def test_a_table_for_people(model, stars):
 def test_no_json_constant_that_json_does_not_know():
     from live_spec.commands.infer import Answer
 
-    one = Answer("a", spectrum("plain", 0, "combined"), np.nan, False, "", {"teff": {"value": np.nan, "total": np.inf}})
+    labels = {"teff": {"value": np.nan, "total": np.inf}}
+    one = Answer("a", spectrum("plain", 0, "combined"), np.nan, np.nan, False, "", labels)
     assert json.loads(json.dumps(one.as_json(), allow_nan=False))["labels"]["teff"] == {"value": None, "total": None}
     assert replace(one, snr=3.0).as_json()["snr"] == 3.0
