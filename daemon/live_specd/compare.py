@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +74,25 @@ class VisitResult:
 @click.option(
     "--policy", "wanted", multiple=True, help="A rule of the configuration, or plan, or sn2-1600 (repeatable)."
 )
+@click.option("--also", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="Another configuration: its goals and active rule as one more policy (repeatable).")  # fmt: skip
 @click.option("--bootstrap", type=click.IntRange(10), default=1000, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def compare(runs: tuple[Path, ...], config_path: Path, wanted: tuple[str, ...], bootstrap: int, as_json: bool) -> None:
+def compare(
+    runs: tuple[Path, ...],
+    config_path: Path,
+    wanted: tuple[str, ...],
+    also: tuple[Path, ...],
+    bootstrap: int,
+    as_json: bool,
+) -> None:
     """Compare policies on recorded RUNS (journals) or archived files, visit by visit."""
     config = load(config_path)
     policies = policies_of(config, wanted)
+    for path in also:
+        if path.stem in policies:
+            raise click.UsageError(f"--also {path}: there is a policy {path.stem!r} already; rename the file")
+        policies[path.stem] = load(path)
     nights = [_night(run, config) for run in runs]
     results = {name: [r for night in nights for r in play(night, policy)[1]] for name, policy in policies.items()}
     own = [(night, play(night, config)[0]) for night in nights]
@@ -93,6 +106,7 @@ def compare(runs: tuple[Path, ...], config_path: Path, wanted: tuple[str, ...], 
         "recorded": sum(len(night.advice) for night in nights),
         "policies": {name: totals(rows) for name, rows in results.items()},
         "differences": differences(results, np.random.default_rng(0), bootstrap),
+        "each_visit": {name: [asdict(row) for row in rows] for name, rows in results.items()},
     }
     click.echo(json.dumps(document) if as_json else _text(document))
 

@@ -11,7 +11,7 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from live_spec.config import Config, load
 from live_spec.wire.exposures import Assembler, WholeExposure
 from live_spec.wire.frames import Message
 from live_spec.wire.messages import Design, Exposure, header_from_bytes
+from live_specd.agreement import agreement, answers_of
 from live_specd.archive_visits import ArchivedVisit, announce, expose, read_visits
 from live_specd.control import ask, endpoint, override_of, request_of
 from live_specd.daemon import Refused
@@ -131,11 +132,18 @@ def replay(
         decisions = Decisions(folder / "decisions.sqlite")
         stored = [body for _, body in decisions.all()]
         decisions.close()
+        journals = [part for part in parts if isinstance(part, Path)]
+        same = agreement({k: a for part in journals for k, a in answers_of(part).items()}, answers_of(folder))
         if tui:
             return show_night(folder, config, speed, times="data")
     assert published == stored, f"{len(published)} verdicts were published, {len(stored)} are in the record"
     summary = _summary(played, [json.loads(body) for body in stored], config)
+    summary["agreement"] = None if same is None else {**asdict(same), "red": same.is_red}
     click.echo(json.dumps({"summary": summary}, sort_keys=True) if as_json else _closing(summary))
+    if same is not None:
+        click.echo(str(same), err=as_json)
+        if same.is_red:
+            raise SystemExit(1)
 
 
 def visits_of(path: Path) -> list[ArchivedVisit]:

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from live_specd.compare import Night
 from live_specd.journal import Journal, Kind
 
 from helpers.night import Surrogate, config, design, exposure
+from live_spec.config import Config
 from live_spec.core.advisor import Advisor
 from live_spec.core.messages import advice_json
-from live_spec.events import Action, Advice, Event, OverrideRecorded, PredictLabels, VisitEnded
+from live_spec.evaluation.nights import simulate_visit
+from live_spec.evaluation.surrogate import TrueField, read
+from live_spec.events import (
+    Action,
+    Advice,
+    Event,
+    LabelsPredicted,
+    OverrideRecorded,
+    PredictionFailed,
+    PredictLabels,
+    VisitEnded,
+)
 from live_spec.wire.messages import Design, Exposure, FibreEntry, VisitEnd, header_to_bytes
 from live_spec.wire.predictions import answer_to_bytes, request_key
 
@@ -76,3 +90,39 @@ def record_night(folder: Path, *, n_visits: int = 3, n_fibres: int = 30, seed: i
     gap = b'{"event":"gap","stream":"apo/apogee-n","epoch":1,"first":90,"last":91,"reason":"not sent again"}'
     journal.append(Kind.EVENT, gap)
     journal.close()
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A night as ``compare`` reads it, and under which configuration it was recorded."""
+
+    night: Night
+    config: Config
+
+
+def record_surrogate(config: Config, n_visits: int, *, over: float = 1.0) -> Recorded:
+    """Visits of 250 stars exposed to the plan; sigmas are stated ``over`` times too small."""
+    advisor, rng = Advisor(config), np.random.default_rng(7)
+    events: list[tuple[Event, float]] = []
+    answers: dict[str, LabelsPredicted | PredictionFailed] = {}
+    advice: dict[str, bytes] = {}
+
+    def perform(actions: tuple[Action, ...], field: TrueField) -> None:
+        for action in actions:
+            if isinstance(action, Advice):
+                advice[action.id] = advice_json(action)
+            elif isinstance(action, PredictLabels):
+                said = read(field, action)
+                p = said.posterior
+                small = {n: getattr(p, n) / over for n in ("epistemic_FL", "aleatoric_FL", "photon_FL", "total_FL")}
+                said = replace(said, posterior=replace(p, **small))
+                answers[request_key(action)] = said
+                perform(advisor.handle(said, now_s=0.0), field)
+
+    for number in range(n_visits):
+        visit = simulate_visit(f"v{number}", "clear", rng)
+        taken = [exposure for exposure in visit.exposures[:8] if exposure is not None]
+        for event in (visit.field.design, *taken, VisitEnded(visit.field.design.visit)):
+            events.append((event, 0.0))
+            perform(advisor.handle(event, now_s=0.0), visit.field)
+    return Recorded(Night(tuple(events), answers, advice), config)

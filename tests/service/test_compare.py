@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from live_specd.compare import VisitResult, compare, differences, totals
+from helpers.journals import record_surrogate
+from live_specd.compare import VisitResult, compare, differences, play, totals
 from live_specd.replay import replay
 from live_specd.report import report
 
 from live_spec import archive
+from live_spec.evaluation.nights import default_config
 
 SAMPLES = Path(str(archive.__file__)).parents[1] / "data" / "samples.parquet"
 CONFIG = """
@@ -56,6 +58,11 @@ def test_a_recorded_run_under_other_rules(small_bundle: Path, tmp_path: Path) ->
 
     other = tmp_path / "other.toml"
     other.write_text(CONFIG.replace("fe_h = 0.9", "fe_h = 0.9, mg_h = 0.9"))
+    both = ["--json", "-c", str(config), "--policy", "loose", "--also", str(other), str(run)]
+    listed = json.loads(runner.invoke(compare, both).stdout)
+    assert set(listed["policies"]) == {"loose", "other"}
+    assert len(listed["each_visit"]["other"]) == listed["visits"]
+    assert listed["each_visit"]["other"][0].keys() >= {"visit", "exposures", "minutes", "at_goal", "verdict"}
     assert runner.invoke(compare, ["-c", str(other), str(run)]).exit_code == 0  # the same stars were asked about
     morning = json.loads(runner.invoke(report, ["-c", str(config), "--run", str(run), "--format", "json"]).stdout)
     assert morning["rules"]["note"] is None
@@ -66,6 +73,25 @@ def test_a_recorded_run_under_other_rules(small_bundle: Path, tmp_path: Path) ->
     unknown = runner.invoke(compare, ["-c", str(config), "--policy", "luck", str(run)])
     assert unknown.exit_code == 2
     assert "no rule 'luck'" in unknown.output
+
+
+@pytest.mark.slow
+def test_feature_21_the_night_under_looser_goals_and_the_same_bytes_under_its_own(tmp_path: Path) -> None:
+    """Goals times 1.2: time is saved, never lost, and every design has its line."""
+    night = record_surrogate(default_config(), 5)
+    config = night.config
+    said, own = play(night.night, config)
+    assert said == night.night.advice
+    targets = tuple(
+        t.model_copy(update={"goals": {label: 1.2 * goal for label, goal in t.goals.items()}}) for t in config.target
+    )
+    _, loose = play(night.night, config.model_copy(update={"target": targets}))
+    assert [row.visit for row in loose] == [row.visit for row in own]
+    saved = [one.minutes - other.minutes for one, other in zip(own, loose, strict=True)]
+    assert min(saved) >= 0
+    assert sum(saved) > 0
+    (found,) = differences({"own": own, "loose": loose}, np.random.default_rng(0), 200)
+    assert found["minutes_a_visit"]["mean"] == pytest.approx(-np.mean(saved))
 
 
 def row(visit: str, minutes: float, at_goal: int) -> VisitResult:

@@ -7,51 +7,25 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
 from helpers.daemons import Daemon, free_port
-from live_specd.compare import Night
+from helpers.journals import record_surrogate
 from live_specd.journal import Kind, Record, read_journal
 from live_specd.night import read_night
 from live_specd.night_facts import facts
 from live_specd.promote import Evidence, Promotion, evidence, promote, write
 
 from live_spec.config import load
-from live_spec.core.advisor import Advisor
-from live_spec.evaluation.nights import default_config, simulate_visit
+from live_spec.evaluation.nights import default_config
 from live_spec.evaluation.promotion import MIN_STOPS, may_advise
-from live_spec.evaluation.surrogate import read
-from live_spec.events import Event, LabelsPredicted, PredictLabels, VisitEnded
-from live_spec.wire.predictions import request_key
-
-
-def shadow_night(n_visits: int, *, over: float = 1.0, fibres_off: bool = False) -> Night:
-    """A night in the shadow, every visit exposed to the plan; sigmas are stated ``over`` times too small."""
-    advisor, rng = Advisor(default_config()), np.random.default_rng(7)
-    events: list[tuple[Event, float]] = []
-    answers: dict[str, LabelsPredicted] = {}
-    for number in range(n_visits):
-        visit = simulate_visit(f"v{number}", "clear", rng)
-        taken = [exposure for exposure in visit.exposures[:8] if exposure is not None]
-        for event in (visit.field.design, *taken, VisitEnded(visit.field.design.visit)):
-            events.append((event, 0.0))
-            for action in advisor.handle(event, now_s=0.0):
-                if isinstance(action, PredictLabels):
-                    said = read(visit.field, action)
-                    p = said.posterior
-                    small = {n: getattr(p, n) / over for n in ("epistemic_FL", "aleatoric_FL", "photon_FL", "total_FL")}
-                    said = replace(said, posterior=replace(p, **small))
-                    answers[request_key(action)] = said
-                    advisor.handle(said, now_s=0.0)
-    return Night(tuple(events), dict(answers), {})
 
 
 @pytest.mark.slow
 def test_feature_20_honest_nights_allow_advice_and_overconfident_ones_do_not() -> None:
     config = default_config()
-    honest = evidence(shadow_night(6), config, "surrogate")
-    liar = evidence(shadow_night(6, over=1.5), config, "surrogate")
+    honest = evidence(record_surrogate(config, 6).night, config, "surrogate")
+    liar = evidence(record_surrogate(config, 6, over=1.5).night, config, "surrogate")
     assert honest.visits == liar.visits == 6
     assert honest.stops >= 4
     assert liar.stops >= 4
@@ -65,7 +39,7 @@ def test_feature_20_honest_nights_allow_advice_and_overconfident_ones_do_not() -
 
 def test_feature_20_what_cannot_be_judged_is_not_counted() -> None:
     config = default_config()
-    night = shadow_night(1)
+    night = record_surrogate(config, 1).night
     other = evidence(night, config, "another bundle")
     assert (other.stops, other.unjudged) == (0, 1)
     no_halves = replace(night, answers={k: a for k, a in night.answers.items() if "#" not in a.visit})
