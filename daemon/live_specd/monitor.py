@@ -171,8 +171,9 @@ def watch(
                 width, height = terminal.size()
                 screen = source.draw(ui, width, height)
                 terminal.paint(as_lines(screen, width))
-                if screen.page:  # a list of fibres: it may have become shorter
-                    ui = replace(ui, top=screen.top)
+                if screen.page:  # a list of fibres: it may have become shorter, or come in another order
+                    moved = screen.top or screen.at
+                    ui = replace(ui, top=screen.top, at=screen.at, picked=screen.selected if moved else None)
                 painted_s = time.monotonic()
                 due_s = painted_s + interval_s
             wait_s = min(max(0.0, due_s - time.monotonic()), PAINT_S)

@@ -108,7 +108,13 @@ def _fibres(
     two = pen.width >= TWO_COLUMNS and len(listed) > room
     page = 2 * room if two else room
     first = min(ui.top, max(0, len(listed) - page))
-    at = min(ui.at, max(0, len(listed) - first - 1))
+    at = min(ui.at, page - 1, max(0, len(listed) - first - 1))
+    now_at = (
+        next((n for n, row in enumerate(listed) if row.fibre == ui.picked), None) if ui.picked is not None else None
+    )
+    if now_at is not None:  # the row on the screen stays where it was, the others move
+        first = min(max(0, now_at - at), max(0, len(listed) - page))
+        at = now_at - first
     shown = listed[first : first + page]
     place = f", {first + 1} to {first + len(shown)} shown" if len(shown) < len(listed) else ""
     number = f"{len(listed)} of {len(snapshot.fibres)}" if len(listed) < len(snapshot.fibres) else f"{len(listed)}"
@@ -139,7 +145,7 @@ def _fibres(
         rows = [line for row, detail in zip(rows, details, strict=True) for line in (row, *detail)]
     table = [*above, title, caption, *rows]
     return _finish(
-        pen, table, height - len(bottom), bottom=bottom, top=first, page=page, n_rows=len(listed),
+        pen, table, height - len(bottom), bottom=bottom, top=first, page=page, at=at, n_rows=len(listed),
         selected=shown[at].fibre,
     )  # fmt: skip
 
@@ -279,10 +285,11 @@ def _finish(
     bottom: Sequence[Text] = (),
     top: int = 0,
     page: int = 0,
+    at: int = 0,
     n_rows: int = 0,
     selected: int | None = None,
     beside: tuple[int, ...] | None = None,
 ) -> Screen:
     """Cut or fill ``lines`` to ``height`` rows and put ``bottom`` below them."""
     filled = [*lines[:height], *([pen.row()] * (height - len(lines))), *bottom]
-    return Screen(tuple(filled), top, page, n_rows, selected, beside)
+    return Screen(tuple(filled), top, page, at, n_rows, selected, beside)

@@ -118,6 +118,8 @@ class Screen:
     """Index of the first fibre row shown."""
     page: int = 0
     """How many fibre rows fit."""
+    at: int = 0
+    """Selected row, counted from ``top``."""
     n_rows: int = 0
     """How many fibre rows there are."""
     selected: int | None = None

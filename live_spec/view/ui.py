@@ -28,6 +28,8 @@ class Ui:
     """Index into :data:`VIEWS`, from 1."""
     at: int = 0
     """Selected row, counted from ``top``."""
+    picked: int | None = None
+    """The fibre that was moved to: it stays selected when new data change the order."""
     fibre: int | None = None
     """The fibre that is open."""
     show: str = "all"
@@ -159,6 +161,7 @@ def reduce(
 
 def _list(ui: Ui, key: str, *, n_fibres: int, page: int, selected: int | None) -> Ui:
     """Keys of the views with rows."""
+    ui = replace(ui, picked=None)
     last, lowest = max(0, n_fibres - page), max(0, min(page, n_fibres) - 1)
     steps = {"j": 1, "down": 1, "k": -1, "up": -1, "pgdn": page, "space": page, "pgup": -page}
     if key in steps:  # the list moves until its end, then the selection does

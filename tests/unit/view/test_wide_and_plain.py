@@ -74,3 +74,26 @@ def test_a_very_wide_screen_has_two_columns_of_fibres_and_the_selection_goes_thr
     assert line.index("►") >= 100
     few = view(replace(field(), fibres=fibres(20)), Ui(view=2), 200, 60, NOW)
     assert "P(goal)" in few.text  # what fits in one column keeps its words
+
+
+def test_the_selected_fibre_stays_selected_when_new_data_change_the_order() -> None:
+    before = field()
+    screen = view(before, Ui(view=2, top=20, at=4), 80, 24, NOW)
+    chosen = screen.selected
+    turned = replace(
+        before,
+        fibres=tuple(replace(row, ratio={k: v and 3 - v for k, v in row.ratio.items()}) for row in before.fibres),
+    )
+    after = view(turned, Ui(view=2, top=20, at=4, picked=chosen), 80, 24, NOW)
+    assert after.selected == chosen
+    assert after.top != screen.top
+    assert view(turned, Ui(view=2, top=20, at=4), 80, 24, NOW).selected != chosen
+    gone = view(replace(before, fibres=before.fibres[:100]), Ui(view=2, top=20, at=4, picked=299), 80, 24, NOW)
+    assert (gone.top, gone.at) == (20, 4)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 16), (140, 45)])
+def test_a_selection_far_down_a_large_window_survives_a_small_one(size: tuple[int, int]) -> None:
+    for ui in (Ui(view=2, top=250, at=49), Ui(top=250, at=49, picked=299), Ui(at=49), Ui(at=49, picked=3)):
+        screen = view(field(), ui, *size, NOW)
+        assert screen.page == 0 or screen.selected is not None
