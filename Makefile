@@ -43,6 +43,9 @@ test: lint
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/front_end.py
+	$(BIN)/python benchmarks/passes.py
+	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/monitor.py
 	$(BIN)/python benchmarks/ingest.py
 

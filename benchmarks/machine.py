@@ -46,6 +46,6 @@ def spread(seconds: Sequence[float]) -> list[float]:
 def report(name: str, result: dict[str, Any]) -> None:
     """Print a result and write it to ``results/<name>.json``."""
     for key, found in result.items():
-        print(f"{key:>22}  {found:.3f}" if isinstance(found, float) else f"{key:>22}  {found}", flush=True)
+        print(f"{key:>22}  {found:.4g}" if isinstance(found, float) else f"{key:>22}  {found}", flush=True)
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

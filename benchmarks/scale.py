@@ -38,7 +38,7 @@ name = "all"
 goals = {{ fe_h = 0.02, mg_h = 0.02 }}
 [policy]
 active = "most"
-mode = "advise"
+mode = "shadow"
 [[policy.rule]]
 name = "most"
 fraction = 0.95
@@ -75,6 +75,17 @@ def field_of(n: int, mean_C: np.ndarray[Any, Any], rng: np.random.Generator) -> 
     return flux_FP, ivar_FP
 
 
+def wait_for(feed: Feed, daemon: subprocess.Popen[bytes], log: Path) -> None:
+    """Until the daemon takes input; what it said when it does not."""
+    for _ in range(int(READY_S)):
+        try:
+            return feed.wait_for_daemon(1.0)
+        except TimeoutError:
+            if daemon.poll() is not None:
+                break
+    raise SystemExit(f"the daemon did not start: {log.read_text(encoding='utf-8')}")
+
+
 def measure(n: int, n_exposures: int, passes: int) -> dict[str, Any]:
     """Seconds to each advice, and the peak memory of the daemon and of its worker, MiB."""
     mean_C, rng = Bundle.load(default_bundle_path()).mean_spectrum_C, np.random.default_rng(1)
@@ -89,7 +100,7 @@ def measure(n: int, n_exposures: int, passes: int) -> dict[str, Any]:
                 )
             try:
                 begun = time.perf_counter()
-                feed.wait_for_daemon(READY_S)
+                wait_for(feed, daemon, Path(folder) / "log")
                 ready_s = time.perf_counter() - begun
                 fibres = [{"fibre": f + 1, "star": f"s{f}", "h_mag": 11.0} for f in range(n)]
                 visit = feed.design("scale", plan=n_exposures, fibres=fibres)

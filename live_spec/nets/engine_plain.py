@@ -3,7 +3,8 @@
 # Shape legend: S passes, B spectra of a block, C cut pixels, L labels.
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from live_spec.labels import N_LABELS
 from live_spec.nets.networks import Network
+
+T = TypeVar("T")
 
 
 class PlainPasses:
@@ -20,7 +23,8 @@ class PlainPasses:
         network: In evaluation mode.
         keep: Masks by layer name, passes first.
         device: Where to compute.
-        block: Spectra at a time; the last block is filled up with zeros, so that shapes never change.
+        block: Spectra at a time, fewer once memory ran out; the last block is filled up with zeros, so that shapes
+            do not change.
     """
 
     def __init__(
@@ -32,15 +36,34 @@ class PlainPasses:
         self.device, self.block = device, block
 
     def run(self, x_BC: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Values and log-variances of every pass in standardised labels, both (S, B, L), of at most a block."""
+        """Values and log-variances of every pass in standardised labels, both (S, B, L)."""
+        value, log_var = zip(*self._in_blocks(lambda here: self._run(x_BC[here]), len(x_BC)), strict=True)
+        return np.concatenate(value, 1), np.concatenate(log_var, 1)
+
+    def photon_sigma(self, x_BC: NDArray[np.float32], variance_BC: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Photon sigma of the standardised labels, shape (B, L), by automatic differentiation."""
+        return np.concatenate(self._in_blocks(lambda here: self._photon(x_BC[here], variance_BC[here]), len(x_BC)))
+
+    def _in_blocks(self, work: Callable[[slice], T], n: int) -> list[T]:
+        """Block after block; when memory runs out blocks are halved, for good, down to single spectra."""
+        while True:
+            try:
+                return [work(slice(first, first + self.block)) for first in range(0, n, self.block)]
+            except torch.OutOfMemoryError:
+                if self.block == 1:
+                    raise
+                self.block //= 2
+                if self.device == "cuda":
+                    torch.cuda.empty_cache()
+
+    def _run(self, x_BC: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         n, x = len(x_BC), self._block(x_BC)
         with torch.inference_mode():
             passes = [self.network(x, {k: m[s : s + 1] for k, m in self.keep.items()}) for s in range(self.n_passes)]
             value_SBL, log_var_SBL = (torch.stack(part)[:, :n].cpu().numpy() for part in zip(*passes, strict=True))
         return value_SBL, log_var_SBL
 
-    def photon_sigma(self, x_BC: NDArray[np.float32], variance_BC: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Photon sigma of the standardised labels of at most a block, shape (B, L), by automatic differentiation."""
+    def _photon(self, x_BC: NDArray[np.float32], variance_BC: NDArray[np.float64]) -> NDArray[np.float64]:
         n = len(x_BC)
         with torch.inference_mode(False), torch.enable_grad():
             x = self._block(x_BC).requires_grad_()

@@ -133,6 +133,32 @@ def test_the_first_passes_are_the_same_however_many_follow(engine):
     assert got.passes == 3
 
 
+@pytest.mark.slow
+def test_when_memory_runs_out_blocks_are_halved_and_the_answer_is_the_same(engine):
+    network = engine.bundle.network()
+    keep = keep_masks(1, network.dropout_layers(), 3, network.dropout)
+    x = np.random.default_rng(0).normal(0, 0.1, (5, APSTAR.n_cut)).astype(np.float32)
+    expected = PlainPasses(network, keep, block=8).run(x)
+
+    class Small(torch.nn.Module):
+        """A device with room for two spectra, or for none."""
+
+        room = 2
+
+        def forward(self, x, masks=None):
+            if len(x) > self.room:
+                raise torch.OutOfMemoryError("no room")
+            return network(x, masks)
+
+    small = PlainPasses(Small(), keep, block=8)
+    for found, wanted in zip(small.run(x), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+    assert small.block == 2
+    Small.room = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        small.run(x)
+
+
 def test_flux_in_another_unit_gives_the_same_labels(engine):
     flux, ivar = (array.astype(np.float64) for array in spectra(2))
     one, other = engine.predict(flux, ivar), engine.predict(1e-17 * flux, ivar / 1e-34)
