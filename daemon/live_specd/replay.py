@@ -138,8 +138,10 @@ def replay(
             return show_night(folder, config, speed, times="data")
     assert published == stored, f"{len(published)} verdicts were published, {len(stored)} are in the record"
     summary = _summary(played, [json.loads(body) for body in stored], config)
-    summary["agreement"] = None if same is None else {**asdict(same), "red": same.is_red}
-    click.echo(json.dumps({"summary": summary}, sort_keys=True) if as_json else _closing(summary))
+    closing = (
+        {"summary": summary} if same is None else {"summary": summary, "agreement": asdict(same) | {"red": same.is_red}}
+    )
+    click.echo(json.dumps(closing, sort_keys=True) if as_json else _closing(summary))
     if same is not None:
         click.echo(str(same), err=as_json)
         if same.is_red:

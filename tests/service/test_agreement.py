@@ -45,7 +45,7 @@ def test_feature_07_the_replay_agrees_with_the_night_and_a_scale_in_one_path_tur
     assert CliRunner().invoke(replay, [*options, "--out", str(night), str(SAMPLES)]).exit_code == 0
     again = CliRunner().invoke(replay, [*options, str(night)])
     assert again.exit_code == 0, again.output
-    same = json.loads(again.stdout.splitlines()[-1])["summary"]["agreement"]
+    same = json.loads(again.stdout.splitlines()[-1])["agreement"]
     assert same["identical"] == same["answers"] > 0
     assert same["red"] is False
     with_scale(night, scaled, 1.05)
