@@ -25,7 +25,7 @@ def test_a_calibrated_label_is_usable():
     assert found.why == ""
 
 
-def test_an_over_confident_label_is_not_usable_and_says_so():
+def test_feature_02_an_over_confident_label_is_not_usable_and_says_so():
     found = verdict("fe_h", bins(claimed=0.8), FINE)
     assert not found.usable
     assert "pull sigma 1.2" in found.why
@@ -33,11 +33,11 @@ def test_an_over_confident_label_is_not_usable_and_says_so():
     assert found.why.count("S/N") >= 5
 
 
-def test_an_under_confident_label_is_not_usable_either():
+def test_feature_02_an_under_confident_label_is_not_usable_either():
     assert "1 sigma covers 79" in verdict("fe_h", bins(claimed=1.25), FINE).why
 
 
-def test_sigmas_that_do_not_fall_with_light_are_a_reason_against():
+def test_feature_02_sigmas_that_do_not_fall_with_light_are_a_reason_against():
     found = verdict("fe_h", bins(sigma_grows=True), FINE)
     assert "median sigma does not fall from S/N 20-30 to 30-50" in found.why
 

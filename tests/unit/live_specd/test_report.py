@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from helpers.journals import record_night
+from live_specd.journal import Kind, Record, read_journal
 from live_specd.night import Night, read_night
 from live_specd.night_facts import facts
 from live_specd.nights_by_mjd import between, resolve, sjd
@@ -27,6 +28,38 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def night(folder: Path) -> Night:
     return read_night(folder)
+
+
+def test_feature_26_the_reports_numbers_equal_an_independent_recount_of_the_journal(folder: Path, night: Night) -> None:
+    """Counted again from the records' own bytes, with nothing of the report's code."""
+    headers, said = [], []
+    for record in read_journal(folder):
+        assert isinstance(record, Record)
+        if record.kind is Kind.MESSAGE:
+            headers.append(json.loads(record.header))
+        elif record.kind is Kind.ADVICE:
+            said.append(json.loads(record.body))
+    taken = {(h["visit"], h["exposure"]) for h in headers if h["kind"] == "exposure"}
+    plans = {h["visit"]: h["plan"] for h in headers if h["kind"] == "design"}
+    by_visit = {visit: [a for a in said if a["visit"] == visit] for visit in plans}
+    n_taken = {visit: sum(v == visit for v, _ in taken) for visit in plans}
+    ends = {v: next((a["exposure"] for a in by_visit[v] if a["verdict"] in ("STOP", "MOVE ON")), None) for v in plans}
+    document = facts(night)
+    head = document["headline"]
+    assert (head["visits"], head["exposures"], head["advice"]) == (len(plans), len(taken), len(said))
+    assert head["minutes_saved"] == pytest.approx(sum(plans[v] - n_taken[v] for v in plans) * 500 / 60)
+    assert head["stops_advised"] == sum(end is not None for end in ends.values())
+    assert head["stops_followed"] == sum(ends[v] == n_taken[v] for v in plans)
+    assert head["no_advice"] == sum(a["verdict"] == "NO ADVICE" for a in said)
+    assert head["at_goal"] == sum(advice[-1]["states"]["at goal"] for advice in by_visit.values())
+    pairs = []
+    for advice in by_visit.values():
+        found = {a["exposure"]: a["have"] for a in advice if a["have"] is not None}
+        for a in {a["exposure"]: a for a in advice}.values():
+            ahead = [c for c in a["choices"] if c["stop_after"] > a["exposure"] and c["stop_after"] in found]
+            pairs += [(c["share_lo"], found[c["stop_after"]], c["share_hi"]) for c in ahead]
+    assert document["forecast"]["n"] == len(pairs) > 0
+    assert document["forecast"]["coverage"] == pytest.approx(sum(lo <= x <= hi for lo, x, hi in pairs) / len(pairs))
 
 
 def test_the_headline_counts_what_came_in(night: Night) -> None:
