@@ -14,21 +14,29 @@ from live_spec.view.pen import Pen
 from live_spec.view.ui import Playing, Ui
 
 
-def alarms(pen: Pen, snapshot: Snapshot, rows: int, *, what_to_do: bool = False) -> list[Text]:
+def alarms(pen: Pen, snapshot: Snapshot, rows: int) -> list[Text]:
     """The alarms that stand, those that wait for somebody first, then the newest lines of the log."""
     lines: list[Text] = []
-    each = 2 if what_to_do and 2 * len(snapshot.alarms) <= rows else 1
     for n, alarm in enumerate(snapshot.alarms[:rows]):
         left = len(snapshot.alarms) - rows if n == rows - 1 else 0
         lines.append(_alarm(pen, alarm, f"{left} more" if left > 0 else "", alone=rows == 1))
-        if each == 2:
-            do = ALARMS[alarm.kind].do if alarm.kind in ALARMS else ""
-            lines.append(pen.row((f"     do  {pen.sentence(do, pen.width - 10)}", pen.theme.quiet)))
     if not snapshot.alarms:
         newest = pen.sentence(snapshot.log[-1], pen.width - 15) if snapshot.log else ""
         lines.append(pen.row(" no alarms   ", (newest, pen.theme.quiet)))
     lines += log(pen, snapshot.log[: len(snapshot.log) - (not snapshot.alarms)], rows - len(lines))
-    return (lines + [pen.row()] * (rows - len(lines)))[:rows]
+    return lines + [pen.row()] * (rows - len(lines))
+
+
+def alarms_in_full(pen: Pen, snapshot: Snapshot) -> list[Text]:
+    """The alarms that stand, every word of each, and what to do about it."""
+    lines: list[Text] = []
+    for alarm in snapshot.alarms:
+        lines.append(_alarm(pen, alarm, "", alone=False))
+        if pen.glyphs.cut in lines[-1].plain:
+            lines += pen.paragraph("     all", alarm.text, indent=9, most=4, style=pen.theme.quiet)
+        if alarm.kind in ALARMS:
+            lines += pen.paragraph("     do", ALARMS[alarm.kind].do, indent=9, most=3, style=pen.theme.quiet)
+    return lines
 
 
 def _alarm(pen: Pen, alarm: Alarm, more: str, *, alone: bool) -> Text:

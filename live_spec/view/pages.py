@@ -84,8 +84,10 @@ def log(pen: Pen, snapshot: Snapshot, stand: Standing, rows: int) -> list[Text]:
     waiting = len(to_acknowledge(snapshot))
     lines = [pen.rule(f"alarms {len(snapshot.alarms)}", f"{waiting} to acknowledge" if waiting else "")]
     n_alarms = len(snapshot.alarms)
-    room = 2 * n_alarms if 2 * n_alarms < rows - 4 else min(n_alarms, max(1, rows - 4))
-    lines += foot.alarms(pen, snapshot, room, what_to_do=True) if n_alarms else [pen.row(" no alarms")]
+    full = foot.alarms_in_full(pen, snapshot)
+    if len(full) > rows - 4:
+        full = foot.alarms(pen, snapshot, min(n_alarms, max(1, rows - 4)))
+    lines += full if n_alarms else [pen.row(" no alarms")]
     lines.append(pen.rule("log, newest first", fmt.plural(len(snapshot.log), "line")))
     return lines + foot.log(pen, snapshot.log, rows - len(lines))
 

@@ -96,7 +96,7 @@ def conditions(pen: Pen, snapshot: Snapshot) -> list[Text]:
         lines.append(pen.row(*(cell for part in (snr2, trend, history) if part for cell in (part, "  "))))
     missing: Cell = f"missing {now.n_missing}" if snapshot.exposure else ""
     if now.n_missing:
-        missing = (f"missing {now.n_missing} fibres", pen.theme.warning)
+        missing = (f"missing {fmt.plural(now.n_missing, 'fibre')}", pen.theme.warning)
     sky = f"sky {now.sky:.2f}" if now.sky is not None else ""
     seeing = f'seeing {now.seeing_arcsec:.2f}"' if now.seeing_arcsec is not None else ""
     others = (missing, sky, seeing, now.text)

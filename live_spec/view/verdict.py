@@ -51,7 +51,9 @@ def words(snapshot: Snapshot, stand: Standing, *, detailed: bool = False) -> Wor
         also = [reason for reason in advice.degraded if reason != advice.cause]
         lines = [("why", advice.cause), *(("also", reason) for reason in also[:2]), ("held", advice.override or "")]
         return Words(f"{voice}{advice.verdict}", f"follow the plan: {plan}", _said(lines), urgent=True)
-    lines = [("why", advice.cause), ("held", advice.override or ""), ("then", _then(advice))]
+    # A hold that keeps a stop back is the cause, and said there.
+    held = "" if advice.override and advice.cause.startswith(advice.override) else advice.override or ""
+    lines = [("why", advice.cause), ("held", held), ("then", _then(advice))]
     lines += [("finish", _finish(advice)), ("costs", _costs(advice))] if detailed else []
     lines.append(("plan", _against_plan(advice)))
     lines.append(("type", to_type(snapshot, stand)))
