@@ -160,4 +160,5 @@ def _locks(config: Config) -> sockets.Locks | None:
 def _describe(model: ModelInfo) -> str:
     timing = f"{model.timed_fibres} fibres x {model.passes} draws in {1000 * model.timed_s:.0f} ms"
     note = f" ({model.note})" if model.note else ""
-    return f"model {model.name} {model.id}{note} on {model.device}, {timing}"
+    notice = f"; {model.notice}" if model.notice else ""
+    return f"model {model.name} {model.id}{note} on {model.device}, {model.kernel} kernel, {timing}{notice}"

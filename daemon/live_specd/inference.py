@@ -45,6 +45,9 @@ class ModelInfo:
     note: str
     timed_fibres: int
     timed_s: float
+    kernel: str = ""
+    notice: str = ""
+    """Why the network is slower here than it could be."""
 
 
 class WorkerFailed(RuntimeError):

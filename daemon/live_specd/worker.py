@@ -89,6 +89,8 @@ def _load(options: argparse.Namespace) -> tuple[Engine, dict[str, Any]]:
         "note": {"simulated": "trained on simulated spectra", "none": "random weights, for tests only"}.get(
             card.training.training, ""
         ),
+        "kernel": engine.kernel,
+        "notice": engine.notice,
         "timed_fibres": TIMED_FIBRES,
         "timed_s": time.perf_counter() - start_s,
     }
