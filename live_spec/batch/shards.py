@@ -8,7 +8,7 @@ files and from what is done with them, so a result that is there need not be mad
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -55,14 +55,14 @@ def _digest(path: Path, size: int, changed_ns: int) -> bytes:
         return hashlib.file_digest(file, "blake2b").digest()
 
 
-def files_of(path: Path, *, leave_out: Path | None = None) -> Iterator[tuple[Path, str]]:
-    """Files of spectra at a path, by name: the file itself, or all in a folder and below it."""
-    if not path.is_dir():
-        yield path, path.name
-        return
-    for file in sorted(path.rglob("*")):
-        if file.is_file() and file.name.endswith(SUFFIXES) and (leave_out is None or leave_out not in file.parents):
-            yield file, str(file.relative_to(path))
+def files_of(path: Path, *, leave_out: Path | None = None) -> list[tuple[Path, str]]:
+    """Files of spectra at a path, by name: all in a folder and below it, or else the path itself, whatever it is."""
+    found = [
+        (file, str(file.relative_to(path)))
+        for file in sorted(path.rglob("*"))
+        if file.is_file() and file.name.endswith(SUFFIXES) and (leave_out is None or leave_out not in file.parents)
+    ]
+    return found or [(path, path.name)]
 
 
 def plan(files: Sequence[tuple[Path, str, int]], most_bytes: int = MOST_BYTES) -> list[Shard]:

@@ -28,6 +28,8 @@ def test_a_plan_is_the_files_in_order_cut_by_size_and_number(tmp_path):
 def test_results_among_the_inputs_are_left_out(tmp_path):
     root = folder(tmp_path / "in", {"a.npz": 1, "out/labels-1.parquet": 1})
     assert [name for _, name in files_of(root, leave_out=root / "out")] == ["a.npz"]
+    empty = folder(tmp_path / "empty", {})
+    assert files_of(empty) == [(empty, "empty")]  # for the reader to refuse
 
 
 def test_a_digest_follows_content_name_and_purpose_not_place_or_time(tmp_path):

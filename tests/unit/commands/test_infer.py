@@ -78,7 +78,9 @@ def test_a_bad_file_gets_a_sentence_and_the_others_their_lines(model, stars, tmp
     garbage.write_bytes(b"\x00\x01" * 5000)
     truncated.write_bytes(b"SIMPLE  =                    T")
     np.savez(tmp_path / "grid.npz", flux=np.ones((2, 100)), ivar=np.ones((2, 100)))
-    bad = [str(garbage), str(truncated), str(tmp_path / "grid.npz"), str(tmp_path / "absent.fits"), str(tmp_path)]
+    (tmp_path / "empty").mkdir()
+    names = ("garbage.fits", "cut.fits", "grid.npz", "absent.fits", "empty")
+    bad = [str(tmp_path / name) for name in names]
     result = run("--bundle", model, "--json", *bad[:2], stars, *bad[2:])
     assert len(lines(result)) == 3
     assert result.return_value == 1
@@ -87,6 +89,14 @@ def test_a_bad_file_gets_a_sentence_and_the_others_their_lines(model, stars, tmp
     assert all("expected" in complaint for complaint in complaints)
     assert "garbage.fits" in complaints[0]
     assert "8575" in complaints[2]
+
+
+@pytest.mark.slow
+def test_a_folder_stands_for_the_files_in_it_and_below(model, stars, tmp_path):
+    (tmp_path / "below").mkdir()
+    (tmp_path / "stars.npz").rename(tmp_path / "below" / "stars.npz")
+    rows = lines(run("--bundle", model, "--json", str(tmp_path)))
+    assert [row["source"] for row in rows] == [str(tmp_path / "below" / "stars.npz")] * 3
 
 
 @pytest.mark.slow
