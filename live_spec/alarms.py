@@ -75,8 +75,8 @@ ALARMS: dict[str, Meaning] = {
         "visit",
     ),
     "slow": Meaning(
-        "from an exposure's last message to its advice it took longer than the limit",
-        "is another program busy on this machine? 'live-spec doctor' says how long the network takes alone",
+        "an advice took longer than the limit, or telescope control has not dealt with one for half a minute",
+        "is the machine busy ('live-spec doctor' times the network)? Is the bridge running? Follow the plan meanwhile",
         "answer",
     ),
     "disk-low": Meaning(

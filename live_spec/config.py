@@ -222,6 +222,9 @@ class Io(Model):
     control: str | None = None
     """A TCP endpoint for overrides and acknowledgements from other machines, which needs keys; by default they are
     taken on this machine alone, from the owner of the journal."""
+    decisions: str | None = None
+    """Where telescope control fetches decisions, each sent again until it is acknowledged; the daemon binds. Without it
+    advice is only published."""
 
 
 class Display(Model):

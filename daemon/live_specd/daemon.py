@@ -21,6 +21,7 @@ from live_specd.decisions import Decisions
 from live_specd.inference import Inference, ModelInfo, WorkerFailed
 from live_specd.ingest import Ingest
 from live_specd.journal import Journal, JournalInUse, Kind, read_journal
+from live_specd.outbox import Outbox
 from live_specd.reception import inboxes_of
 from live_specd.service import Service
 from live_specd.watchman import Watchman
@@ -77,18 +78,23 @@ def run(
     watchman = None if locks is None else Watchman(context, locks)  # before the first socket that it is to guard
     try:
         output = sockets.publish(context, io.output, locks)  # first: whether the port is free shows at once
+        to_tcs = None
+        if io.decisions is not None and source == "LIVE":  # a replay never reaches a telescope
+            to_tcs = sockets.hand_out_decisions(context, io.decisions, locks)
         control = Control(context, journal, io.control, locks)
         if watchman is not None and locks is not None:
-            watchman.guard(*control.bound, sockets.bound(output, zmq.SUB, locks))
+            tcs = [] if to_tcs is None else [sockets.bound(to_tcs, zmq.DEALER, locks)]
+            watchman.guard(*control.bound, sockets.bound(output, zmq.SUB, locks), *tcs)
             watchman.start()
         model = inference.start()
         log.info("%s", _describe(model))
         if source == "LIVE":
             _promoted(config, journal, f"{model.name}@{model.id}")
-        decisions = Decisions(folder / "decisions.sqlite")
+        decisions = Decisions(folder / "decisions.sqlite", clock() // 1_000_000_000)
+        outbox = None if to_tcs is None else Outbox(to_tcs, decisions)
         service = Service(
             config, model, source=source, journal=journal, decisions=decisions, inference=inference, output=output,
-            wall_ns=clock, control=control.endpoint, watchman=watchman,
+            wall_ns=clock, control=control.endpoint, watchman=watchman, outbox=outbox,
         )  # fmt: skip
         inboxes = inboxes_of(service.recall(read_journal(folder)))
         log.info("input %s, output %s, log %s", config.io.input, config.io.output, folder)
@@ -108,6 +114,8 @@ def run(
         control.stop()
         ingest.stop()
         ingest.join()
+        if outbox is not None:
+            outbox.close()
         decisions.close()
         output.close()
         log.info("stopped")
@@ -115,7 +123,7 @@ def run(
     except WorkerFailed as error:
         raise Refused(error, error.code) from None
     except zmq.ZMQError as error:
-        names = " and ".join(endpoint for endpoint in (io.input, io.output, io.control) if endpoint)
+        names = " and ".join(endpoint for endpoint in (io.input, io.output, io.control, io.decisions) if endpoint)
         raise Refused(f"cannot use {names}: {error}", 1) from None
     except ValueError as error:  # the policy needs a label that the bundle does not give
         raise Refused(error, CONFIG_WRONG) from None
@@ -144,7 +152,7 @@ def _locks(config: Config) -> sockets.Locks | None:
     except BadKey as error:
         raise Refused(error, CONFIG_WRONG) from None
     if locks is None:
-        for endpoint in (config.io.input, config.io.output):
+        for endpoint in filter(None, (config.io.input, config.io.output, config.io.decisions)):
             if reason := need_keys(endpoint):
                 raise Refused(reason, CONFIG_WRONG)
         if config.io.control is not None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -42,6 +43,7 @@ from live_specd.excerpt import windows_of
 from live_specd.inference import Inference, ModelInfo
 from live_specd.ingest import Ingest
 from live_specd.journal import Damage, Journal, Kind, Record
+from live_specd.outbox import Outbox
 from live_specd.publisher import Publisher
 from live_specd.translate import Translator
 from live_specd.watchman import Watchman, trouble_record
@@ -74,6 +76,7 @@ class Service:
         source: ``LIVE``, ``REPLAY`` or ``DEMO``; silence is only an alarm when ``LIVE``.
         wall_ns: The journal's clock.
         control: Where overrides and acknowledgements are taken; told with every snapshot.
+        outbox: Hands decisions to telescope control; without one they are only published.
         watchman: Sees to the locks of the sockets; without one there are none.
 
     Raises:
@@ -93,6 +96,7 @@ class Service:
         wall_ns: Callable[[], int],
         control: str | None = None,
         watchman: Watchman | None = None,
+        outbox: Outbox | None = None,
     ) -> None:
         self._advisor = Advisor(config, unusable=model.unusable)
         self._config, self._source, self._wall_ns = config, source, wall_ns
@@ -103,6 +107,8 @@ class Service:
             changed=self._publisher.changed, live=source == "LIVE",
         )  # fmt: skip
         self._model, self._control, self._watchman = model, control, watchman
+        self._outbox = outbox
+        self._overdue: str | None = None
         self._is_unsafe = False
         self._reader = journal.reader()
         self._translator = Translator()
@@ -161,6 +167,23 @@ class Service:
             if self._watchman.is_quiet and not self._is_unsafe:
                 self._alarms.over("access", "nobody refused for ten minutes")
             self._publisher.admit(self._watchman.generation)
+            if self._outbox is not None:
+                self._outbox.admit(self._watchman.generation)
+
+    def _deliver(self) -> None:
+        """Send what telescope control has not dealt with, and say when it does not seem to listen."""
+        if self._outbox is None:
+            return
+        self._outbox.beat(time.monotonic())
+        self._tell("access", self._outbox.reports)
+        overdue = self._outbox.overdue
+        if overdue != self._overdue:
+            if overdue is not None:
+                log.error("%s", overdue)
+                self._alarms.raised(RaiseAlarm("slow", "serious", overdue))
+            else:
+                self._alarms.over("slow", "every decision dealt with")
+        self._overdue = overdue
 
     @property
     def _recovering(self) -> bool:
@@ -182,6 +205,7 @@ class Service:
                 self._tell("input-bad", ingest.reports)
                 self._tell("model-mismatch", self._inference.reports)
                 self.look_at_locks()
+                self._deliver()
                 self._publisher.beat()
                 if ingest.error is not None:
                     raise ingest.error

@@ -91,6 +91,17 @@ def take_commands(context: Context, endpoint: str, locks: Locks | None = None) -
     return socket
 
 
+def hand_out_decisions(context: Context, endpoint: str, locks: Locks | None = None) -> Socket:
+    """Where telescope control fetches decisions (ROUTER)."""
+    socket = _socket(context, zmq.ROUTER, receive=64, send=64, frame=1 << 16, linger_ms=2000)
+    try:
+        _bind(socket, endpoint, locks, Door.DECISIONS)
+    except zmq.ZMQError:
+        socket.close()
+        raise
+    return socket
+
+
 def give_commands(context: Context, endpoint: str, key: SecretKey | None = None) -> Socket:
     """The other end of :func:`take_commands` (REQ)."""
     socket = _socket(context, zmq.REQ, receive=16, send=16, frame=1 << 16)

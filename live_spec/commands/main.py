@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "watch": ("live_specd.status:watch", "One plain sentence per event, for logs and screen readers."),
     "ack": ("live_specd.control:ack", "Acknowledge alarms."),
     "override": ("live_specd.control:override", "Record a different decision: hold, accept or clear."),
+    "tcs-example": ("live_spec.client.tcs_example:tcs_example", "Fetch decisions as telescope control does."),
     "report": ("live_specd.report:report", "The morning report of a night, from its journal alone."),
     "handover": ("live_specd.report:handover", "What the next observer must know, in a few lines."),
     "demo": ("live_specd.demo:demo", "Real stars and a simulated field, live on this machine."),

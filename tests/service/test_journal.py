@@ -144,5 +144,5 @@ def test_a_newer_table_is_not_touched(tmp_path: Path) -> None:
     decisions = Decisions(tmp_path / "decisions.sqlite")
     decisions._db.execute("PRAGMA user_version=99").fetchall()
     decisions.close()
-    with pytest.raises(RuntimeError, match="has version 99; this live-spec knows 1"):
+    with pytest.raises(RuntimeError, match="has version 99; this live-spec knows 2"):
         Decisions(tmp_path / "decisions.sqlite")
