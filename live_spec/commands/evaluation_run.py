@@ -79,13 +79,18 @@ class Run:
             parts.append(part)
             self.say(f"visits of held-out stars: {len(parts)} of {len(SNR_EDGES) - 1} bins of S/N")
         seen = experiments.join(parts)
+        self.say("precision of giants at S/N 100 and 50")
+        clean = experiments.precision_visits(self.engine, self.models, self.sizes.visits_per_bin // 2, self.seed)
         synthesizer = Synthesizer()
         normal, ood = self._guard(synthesizer, ood_paths)
         return Evaluation(
             bundle=_name(self.engine),
             about=self._about(),
             notes=self._notes(),
-            judgement=judge(seen.label_NL, seen.value_NL, seen.total_NL, seen.epistemic_NL, seen.snr_N),
+            judgement=judge(
+                seen.label_NL, seen.value_NL, seen.total_NL, seen.epistemic_NL, seen.snr_N,
+                clean=clean and (clean.residual_NL, clean.snr_N),
+            ),
             ood=ood,
             normal=normal,
             real_stars=[star.model_dump() for star in self.engine.bundle.card.real_stars],

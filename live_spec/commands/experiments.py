@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from live_spec.evaluation import outliers
 from live_spec.evaluation.statistics import SNR_EDGES
-from live_spec.evaluation.verdicts import like_the_paper
+from live_spec.evaluation.verdicts import PRECISION_SNR, like_the_paper
 from live_spec.labels import INDEX, N_LABELS
 from live_spec.nets.engine import Engine
 from live_spec.nets.engine_layout import Layout
@@ -89,12 +89,13 @@ def observed(
     star_N: Rows,
     seed: tuple[int, ...],
     bank: TemplateBank | None = None,
+    effects: Effects | None = None,
 ) -> Answers:
     """Observe model spectra once each and read them; with a bank the velocities are checked too, as the daemon does."""
     parts = []
     for first in range(0, len(flux_NP), BLOCK):
         here = slice(first, first + BLOCK)
-        seen = observe(flux_NP[here], snr_N[here], np.random.default_rng((*seed, first)))
+        seen = observe(flux_NP[here], snr_N[here], np.random.default_rng((*seed, first)), effects)
         rest = to_rest_frame(*seen, frame="rest", templates=bank)
         parts.append(read(engine, rest, label_NL[here], star_N[here]))
     return join(parts)
@@ -106,6 +107,23 @@ def held_out_visits(engine: Engine, models: ModelSpectra, n_per_bin: int, seed: 
     for k, limits in enumerate(pairwise(SNR_EDGES)):
         snr_N = draw_snr(n_per_bin, limits, np.random.default_rng((seed, 1, k)))
         yield observed(engine, models.flux_NP[rows_N], snr_N, models.label_NL[rows_N], rows_N, (seed, 2, k))
+
+
+def precision_visits(engine: Engine, models: ModelSpectra, n: int, seed: int) -> Answers | None:
+    """Visits of stars like the paper's at each S/N of ``PRECISION_SNR``, ``n`` at each, as our models say they are.
+
+    Without model error, which the paper's measure does not contain either: what is wrong with a star is the same in its
+    visits and in the combined spectrum that they were compared with. None if there are no such stars.
+    """
+    rows_S = np.flatnonzero(like_the_paper(models.label_NL))
+    if not rows_S.size:
+        return None
+    parts = []
+    for k, snr in enumerate(PRECISION_SNR):
+        rows_N = np.resize(np.random.default_rng((seed, 14)).permutation(rows_S), n)
+        seen = models.flux_NP[rows_N], np.full(n, snr), models.label_NL[rows_N]
+        parts.append(observed(engine, *seen, rows_N, (seed, 14, k), effects=Effects(model_error=0.0)))
+    return join(parts)
 
 
 # Spectra that are not normal ------------------------------------------------------------------------------------------

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from live_spec.nets.training import Inputs, Progress, Schedule, TrainingData
 
 GUARD_SPECTRA = 4000
-NOISELESS_SNR = 2000.0
 VARIANCE_PASSES = 16
 DIRECTORY = click.Path(path_type=Path, file_okay=False)
 
@@ -53,7 +52,7 @@ def train(
     from live_spec.labels import LABELS
     from live_spec.nets.bundle import TrainingCard
     from live_spec.nets.finishing import fit_guard, make_bundle
-    from live_spec.nets.inputs import fresh_inputs, stored_inputs
+    from live_spec.nets.inputs import NOISELESS_SNR, fresh_inputs, stored_inputs
     from live_spec.nets.networks import build_network
     from live_spec.nets.normalise import LabelNormaliser
     from live_spec.nets.recipe import load_recipe
@@ -80,13 +79,14 @@ def train(
     mean_spectrum_C = models.take(np.arange(len(models))[-GUARD_SPECTRA:]).observed_mean(
         observe, NOISELESS_SNR, recipe.seed
     )
-    noisy = fresh_inputs(models.flux_NP, observe, recipe.observing.snr, mean_spectrum_C)
     noiseless = fresh_inputs(models.flux_NP, observe, (NOISELESS_SNR, NOISELESS_SNR), mean_spectrum_C)
     click.echo(f"{len(models)} model spectra, {len(held_out)} held out; observing them", err=True)
-    if n := recipe.observing.realisations:
-        noisy = stored_inputs(noisy, len(models), n, recipe.seed)
+    seen = models.flux_NP, observe, recipe.observing.snr, mean_spectrum_C
+    n = recipe.observing.realisations
+    noisy = stored_inputs(*seen, realisations=n, seed=recipe.seed) if n else fresh_inputs(*seen)
     torch.manual_seed(recipe.seed)
     network = build_network(recipe.network.kind, load_windows(recipe.network.windows).pixels, recipe.network.sizes)
+    network.scale_pixel_kernels(recipe.network.gain)
     phase = _Phases(recipe, network, labels, out, stop, device)
     known = TrainingData(models.label_NL, models.star_N)
     values = phase.train("values", recipe.training, known, noisy)

@@ -56,16 +56,27 @@ class Judgement:
     """The most over-confident corners of the usable labels; of all, where none is usable."""
 
 
-def judge(label_NL: Floats, value_NL: Floats, total_NL: Floats, epistemic_NL: Floats, snr_N: Floats) -> Judgement:
+def judge(
+    label_NL: Floats,
+    value_NL: Floats,
+    total_NL: Floats,
+    epistemic_NL: Floats,
+    snr_N: Floats,
+    *,
+    clean: tuple[Floats, Floats] | None = None,
+) -> Judgement:
     """Judge predictions of visits at S/N 20-200.
 
     Args:
         label_NL: True labels, K and dex; NaN where unknown.
         value_NL, total_NL, epistemic_NL: Predictions with total and epistemic sigma.
         snr_N: S/N per pixel.
+        clean: Residuals (N, L) and S/N of spectra without model error, of stars like the paper's, on which precision is
+            judged; without them, on those of the visits.
     """
     residual_NL = value_NL - label_NL
     alike_N = like_the_paper(label_NL)
+    clean_NL, clean_snr_N = clean or (residual_NL[alike_N], snr_N[alike_N])
     high_N = (snr_N >= HIGH_SNR[0]) & (snr_N < HIGH_SNR[1])
     bins, overall, precisions, verdicts, table_1 = {}, {}, {}, {}, {}
     against_label, against_teff, against_snr = {}, {}, {}
@@ -73,7 +84,7 @@ def judge(label_NL: Floats, value_NL: Floats, total_NL: Floats, epistemic_NL: Fl
         residual_N, total_N, epistemic_N = residual_NL[:, i], total_NL[:, i], epistemic_NL[:, i]
         bins[label] = score_by_snr(residual_N, total_N, snr_N)
         overall[label] = score(residual_N, total_N)
-        precisions[label] = precision(label, residual_N, snr_N, alike_N)
+        precisions[label] = precision(label, clean_NL[:, i], clean_snr_N)
         verdicts[label] = verdict(label, bins[label], precisions[label])
         bright_N = residual_N[alike_N & high_N]
         table_1[label] = median(bright_N), robust_sigma(bright_N)

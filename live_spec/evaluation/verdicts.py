@@ -51,9 +51,9 @@ def like_the_paper(label_NL: Floats) -> NDArray[np.bool_]:
     return np.asarray((teff_N > 4000) & (teff_N < 5500) & (logg_N < 3.7) & (fe_h_N > -1.0))
 
 
-def precision(label: str, residual_N: Floats, snr_N: Floats, chosen_N: NDArray[np.bool_]) -> tuple[Precision, ...]:
-    """Scatter of the chosen spectra around each S/N of ``PRECISION_SNR``."""
-    near = ((snr, residual_N[chosen_N & (snr_N > snr / NEAR) & (snr_N < snr * NEAR)]) for snr in PRECISION_SNR)
+def precision(label: str, residual_N: Floats, snr_N: Floats) -> tuple[Precision, ...]:
+    """Scatter of the spectra around each S/N of ``PRECISION_SNR``."""
+    near = ((snr, residual_N[(snr_N > snr / NEAR) & (snr_N < snr * NEAR)]) for snr in PRECISION_SNR)
     return tuple(
         Precision(snr, int(np.isfinite(one_N).sum()), robust_sigma(one_N), TABLE_2[label][1]) for snr, one_N in near
     )

@@ -176,6 +176,12 @@ class ApogeeBCNNCensored(nn.Module):
         return [p for name, p in self.named_parameters() if "log_var" in name]
 
     @torch.no_grad()
+    def scale_pixel_kernels(self, gain: float) -> None:
+        """Multiply the weights that read pixels."""
+        for kernel in (self.conv.kernel1, self.narrow.kernel1, self.wide.kernel1):
+            kernel.mul_(gain)
+
+    @torch.no_grad()
     def constrain(self) -> None:
         """MaxNorm: scale each latent unit's weights (without its bias) back to a norm of at most ``max_norm``."""
         norm = self.aux.kernel.norm(dim=0)

@@ -21,7 +21,7 @@ from torch import nn
 from live_spec.labels import INDEX, LABELS
 
 Floats = NDArray[np.floating[Any]]
-COMPONENTS, HIDDEN, BATCH, LEARNING_RATE = 200, 384, 256, 3e-3
+COMPONENTS, HIDDEN, BATCH, LEARNING_RATE = 300, 384, 256, 3e-3
 
 
 def parameters(label_NL: Floats, other_NQ: Floats) -> NDArray[np.float64]:
@@ -48,14 +48,15 @@ class Emulator:
         self.x_mean_V, self.x_std_V = x_NV.mean(0), x_NV.std(0)
         self.mean_P = flux_NP.mean(0, dtype=np.float64).astype(np.float32)
         centred_NP = np.asarray(flux_NP, np.float32) - self.mean_P
-        variance, vectors_NN = np.linalg.eigh((centred_NP @ centred_NP.T).astype(np.float64))
-        k = min(COMPONENTS, int(np.sum(variance > 1e-8 * variance[-1])))
-        leading_NK = vectors_NN[:, ::-1][:, :k] / np.sqrt(variance[::-1][:k])
-        self.components_KP = leading_NK.T.astype(np.float32) @ centred_NP
-        target_NK = torch.as_tensor(centred_NP @ self.components_KP.T)
-        self.scale = float(target_NK.std())
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
+            k = min(COMPONENTS, *centred_NP.shape)
+            # Randomised: exact to the noise of the fit, and thousands of spectra need no N x N eigenproblem.
+            _, size_K, components_PK = torch.svd_lowrank(torch.from_numpy(centred_NP), k, niter=4)
+            k = int((size_K > 1e-4 * size_K[0]).sum())
+            self.components_KP = components_PK[:, :k].t().contiguous().numpy()
+            target_NK = torch.as_tensor(centred_NP @ self.components_KP.T)
+            self.scale = float(target_NK.std())
             self.network = nn.Sequential(
                 nn.Linear(x_NV.shape[1], HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, k)
             )

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+import torch
 from torch import Tensor, nn
 
 from live_spec.labels import N_LABELS
@@ -55,6 +56,11 @@ class ApogeeBCNN(nn.Module):
 
     def variance_heads(self) -> list[nn.Parameter]:
         return [*self.log_var.parameters()]
+
+    @torch.no_grad()
+    def scale_pixel_kernels(self, gain: float) -> None:
+        """Multiply the weights that read pixels."""
+        self.conv.kernel1.mul_(gain)
 
     def constrain(self) -> None:
         """No constraint on the weights."""

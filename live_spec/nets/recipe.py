@@ -18,6 +18,8 @@ class NetworkChoice(Model):
     windows: str = "aspcap-dr14"
     sizes: dict[str, int | float | tuple[int, ...] | tuple[str, ...]] = Field(default_factory=dict)
     """Sizes other than the paper's, by the names of the network's arguments."""
+    gain: float = Field(1.0, gt=0)
+    """Factor on the initial weights that read pixels, whose values are hundredths."""
 
 
 class Observing(Model):
@@ -26,7 +28,8 @@ class Observing(Model):
     snr: tuple[float, float] = (20.0, 300.0)
     """S/N per pixel is drawn log-uniformly between these."""
     realisations: int = Field(0, ge=0)
-    """How often each spectrum is observed in all; 0: anew at every step."""
+    """How often each spectrum goes through the instrument in all, photon noise being new at every step; 0: always
+    anew."""
 
     @model_validator(mode="after")
     def _rising(self) -> Observing:
@@ -43,11 +46,11 @@ class EmulatorRecipe(Model):
 
 
 class GuardRecipe(Model):
-    components: int = Field(24, ge=1)
-    floor: float = Field(0.02, gt=0)
+    components: int = Field(40, ge=1)
+    floor: float = Field(0.016, gt=0)
     """Relative flux error allowed per pixel for what simulated spectra do not reproduce."""
-    quantile: float = Field(0.99, gt=0.5, lt=1)
-    margin: float = Field(1.3, ge=1)
+    quantile: float = Field(0.995, gt=0.5, lt=1)
+    margin: float = Field(1.05, ge=1)
     """Limits are this factor above the quantile over held-out spectra: real stars differ more than simulated ones."""
 
 

@@ -60,10 +60,10 @@ def test_a_scatter_that_is_unknown_is_not_good_enough():
     assert not verdict("fe_h", bins(), unknown).usable
 
 
-def test_precision_is_of_the_chosen_spectra_near_the_snr():
+def test_precision_is_of_the_spectra_near_the_snr():
     snr_N = np.array([100.0] * 60 + [200.0] * 60 + [50.0] * 60)
     residual_N = np.where(snr_N == 100, 0.1, 0.5) * np.tile([-1, 1], 90)
-    at_100, at_50 = precision("fe_h", residual_N, snr_N, snr_N < 150)
+    at_100, at_50 = precision("fe_h", residual_N, snr_N)
     assert (at_100.n, at_50.n) == (60, 60)
     assert at_100.sigma_mad == pytest.approx(0.14826)
     assert at_50.sigma_mad == pytest.approx(0.7413)

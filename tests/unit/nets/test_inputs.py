@@ -47,15 +47,25 @@ def test_strong_sky_lines_are_masked_in_half_of_the_spectra(models):
     np.testing.assert_allclose(x[~masked, 100], 0.2, atol=2e-3)
 
 
-def test_stored_inputs_are_a_fixed_number_of_observations(models):
-    fresh = fresh_inputs(models.flux_NP, observe, (50.0, 50.0), np.ones(APSTAR.n_cut))
-    stored = stored_inputs(fresh, len(models), 3, seed=4, block=5)
-    draws = [stored(np.array([7]), np.random.default_rng(i))[0, 0] for i in range(60)]
-    assert len(set(draws)) == 3
-    again = stored_inputs(fresh, len(models), 3, seed=4, block=5)
-    np.testing.assert_array_equal(
-        again(np.arange(12), np.random.default_rng(1)), stored(np.arange(12), np.random.default_rng(1))
+def test_stored_inputs_go_through_the_instrument_a_fixed_number_of_times_and_get_new_noise(models):
+    how = models.flux_NP, observe, (50.0, 50.0), np.ones(APSTAR.n_cut)
+    stored, again = (stored_inputs(*how, realisations=2, seed=4) for _ in range(2))
+    many = stored(np.full(400, 7), np.random.default_rng(0))
+    np.testing.assert_array_equal(many[:, 5], 0.0)  # no information, no noise
+    gain = np.linspace(0.8, 1.3, APSTAR.n_pixels)[APSTAR.cut[0]]
+    assert many[:, 0].std() == pytest.approx(1 / 50 / gain, rel=0.15)
+    np.testing.assert_allclose(many[:, 2000:2050].mean(), 0.0, atol=1e-3)
+    np.testing.assert_array_equal(many, again(np.full(400, 7), np.random.default_rng(0)))
+
+
+def test_a_strong_sky_line_is_masked_in_half_of_the_stored_spectra(models):
+    flux = np.repeat(models.flux_NP[:1], 300, axis=0)
+    x = stored_inputs(flux, observe, (1e4, 1e4), np.zeros(APSTAR.n_cut), realisations=1, seed=1)(
+        np.arange(300), np.random.default_rng(0)
     )
+    masked = x[:, 100] == 1.0
+    assert 0.4 < masked.mean() < 0.6
+    np.testing.assert_allclose(x[~masked, 100], 0.2, atol=2e-3)
 
 
 def test_observed_spectra_keep_their_labels_and_stars(models):
