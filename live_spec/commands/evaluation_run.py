@@ -88,7 +88,11 @@ class Run:
             about=self._about(),
             notes=self._notes(),
             judgement=judge(
-                seen.label_NL, seen.value_NL, seen.total_NL, seen.epistemic_NL, seen.snr_N,
+                seen.label_NL,
+                seen.value_NL,
+                seen.total_NL,
+                seen.epistemic_NL,
+                seen.snr_N,
                 clean=clean and (clean.residual_NL, clean.snr_N),
             ),
             ood=ood,

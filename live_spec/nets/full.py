@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-import torch
 from torch import Tensor, nn
 
 from live_spec.labels import N_LABELS

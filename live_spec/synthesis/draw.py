@@ -2,8 +2,8 @@
 
 A network trained on natural abundances learns that aluminium follows magnesium instead of where aluminium's lines are
 (Leung & Bovy 2018, section 5.1). So every element gets its own scatter, about twice that of the disc, and a seventh of
-the stars have two and a half times of it. Giants follow a giant branch as wide as the red clump and its errors allow; a share are
-dwarfs.
+the stars have two and a half times of it. Giants follow a giant branch as wide as the red clump and its errors allow; a
+share are dwarfs.
 """
 
 # Shape legend: L labels.
