@@ -15,34 +15,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
 from live_spec import plugins
 from live_spec.alarms import AlarmKind
+from live_spec.durations import Duration
 from live_spec.labels import LABELS, unit
 from live_spec.selection import selector
-
-DURATION = re.compile(r"^\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|s|min|h)\s*$")
-SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
-
-
-def parse_duration_s(value: object) -> float:
-    """``"60 s"``, ``"3 min"``, ``"1 h"`` to seconds; a bare number is refused because its unit is unknown."""
-    if isinstance(value, str) and (match := DURATION.match(value)):
-        return float(match[1]) * SECONDS[match[2]]
-    raise ValueError(f'must be a number with its unit, such as "60 s" or "3 min", not {value!r}')
-
-
-Duration = Annotated[
-    float, BeforeValidator(parse_duration_s), WithJsonSchema({"type": "string", "pattern": DURATION.pattern})
-]
 
 
 class Model(BaseModel):

@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from live_spec.config import parse_duration_s
 from live_spec.curve.keys import SecretKey
+from live_spec.durations import parse_duration_s
 from live_spec.view import plain
 from live_spec.view.format import clean
 from live_spec.view.states import standing

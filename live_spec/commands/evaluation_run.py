@@ -93,7 +93,7 @@ class Run:
                 seen.total_NL,
                 seen.epistemic_NL,
                 seen.snr_N,
-                clean=clean and (clean.residual_NL, clean.snr_N),
+                clean=(clean.residual_NL, clean.snr_N) if clean else None,
             ),
             ood=ood,
             normal=normal,

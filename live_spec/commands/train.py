@@ -134,7 +134,7 @@ def _hold_out(models: ModelSpectra, recipe: Recipe) -> tuple[ModelSpectra, Model
 
 
 def _deadline(max_time: str | None) -> Callable[[], bool]:
-    from live_spec.config import parse_duration_s
+    from live_spec.durations import parse_duration_s
 
     try:
         end_s = time.monotonic() + parse_duration_s(max_time) if max_time else float("inf")
