@@ -36,7 +36,7 @@ def test_elements_are_independent_at_given_iron(labels_NL: np.ndarray) -> None:
         assert abs(np.corrcoef(over_iron[:, INDEX[a]], over_iron[:, INDEX[b]])[0, 1]) < 0.1, (a, b)
     # C I and Ti II follow their element, yet with a scatter of their own.
     for a, b in (("c_1_h", "c_h"), ("ti_2_h", "ti_h")):
-        assert 0.15 < np.std(labels_NL[:, INDEX[a]] - labels_NL[:, INDEX[b]]) < 0.25
+        assert 0.07 < np.std(labels_NL[:, INDEX[a]] - labels_NL[:, INDEX[b]]) < 0.13
 
 
 def test_abundances_spread_wider_than_in_the_disc(labels_NL: np.ndarray) -> None:
