@@ -94,7 +94,7 @@ def test_the_mean_real_giant_is_read_as_a_giant(engine):
 def test_feature_06_what_is_no_normal_star_does_not_vote(engine):
     """Thirty spectra of three kinds that no single star at rest has, and as many normal ones.
 
-    Double-lined binaries are found half of the time only (the card's 54 %): the limit is on record, not the wish.
+    Four of five double-lined binaries are found over all S/N and light ratios (the card's 81 %): the limit is on record.
     """
     rng = np.random.default_rng(6)
     stars = model_spectra()[:30]
@@ -108,4 +108,4 @@ def test_feature_06_what_is_no_normal_star_does_not_vote(engine):
     flagged = [~trusted(np.clip(flux_FP, 0.05, None)) for flux_FP in spoilt]
     assert np.concatenate(flagged).mean() >= 0.9, [kind.mean() for kind in flagged]
     assert trusted(stars).mean() >= 0.98
-    assert (~trusted(np.clip(outliers.double_lined(stars, rng), 0.05, None))).mean() >= 0.3
+    assert (~trusted(np.clip(outliers.double_lined(stars, rng), 0.05, None))).mean() >= 0.6
