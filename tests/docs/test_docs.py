@@ -113,3 +113,8 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_alarm_has_its_section_in_the_playbook() -> None:
+    sections = re.findall(r"^## (\S+)$", text("playbook.md"), re.M)
+    assert sections == list(ALARMS)
