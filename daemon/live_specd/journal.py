@@ -185,6 +185,12 @@ class Reader:
             later = [path for path in segments(self._journal.folder) if path > self._path]
             if not later:
                 return None
+            # Looked at again: what was half written a moment ago is whole, now that the segment is sealed.
+            if self._fd is not None and (found := _read(self._fd, self._path, self._offset, sealed=True)):
+                item, self._offset = found
+                if isinstance(item, Record):
+                    self.number = item.number
+                return item
             self.close()
             self._path, self._offset = later[0], 0
             self._fd = os.open(self._path, os.O_RDONLY)
@@ -202,16 +208,17 @@ def segments(folder: Path) -> list[Path]:
 
 def read_journal(folder: Path) -> Iterator[Record | Damage]:
     """All records of a journal that nobody writes; a torn tail is passed over."""
-    for path in segments(folder):
-        yield from read_segment(path)
+    paths = segments(folder)
+    for path in paths:
+        yield from read_segment(path, sealed=path != paths[-1])
 
 
-def read_segment(path: Path) -> Iterator[Record | Damage]:
-    """The records of one segment."""
+def read_segment(path: Path, *, sealed: bool = False) -> Iterator[Record | Damage]:
+    """The records of one segment; where it is sealed, that is another follows, bytes left at its end are damage."""
     fd = os.open(path, os.O_RDONLY)
     try:
         offset = 0
-        while found := _read(fd, path, offset):
+        while found := _read(fd, path, offset, sealed=sealed):
             item, offset = found
             yield item
     finally:
@@ -227,8 +234,12 @@ def _end(fd: int, path: Path) -> tuple[int, int]:
     return offset, number
 
 
-def _read(fd: int, path: Path, offset: int) -> tuple[Record | Damage, int] | None:
-    """The record at an offset and the offset behind it; damage when a good record follows, else ``None``."""
+def _read(fd: int, path: Path, offset: int, *, sealed: bool = False) -> tuple[Record | Damage, int] | None:
+    """The record at an offset and the offset behind it.
+
+    Bytes that are no record are damage when a good record follows or the segment is sealed: a torn tail is cut away
+    before the next segment is begun. Else there is nothing to read yet, ``None``.
+    """
     size = os.fstat(fd).st_size
     if record := _record_at(fd, offset, size):
         return record, offset + _size(record)
@@ -238,7 +249,7 @@ def _read(fd: int, path: Path, offset: int) -> tuple[Record | Damage, int] | Non
         if at % ALIGN == 0 and _record_at(fd, offset + at, size):
             return Damage(path, offset, at), offset + at
         at = tail.find(MAGIC, at + 1)
-    return None
+    return (Damage(path, offset, len(tail)), size) if sealed and tail else None
 
 
 def _record_at(fd: int, offset: int, size: int) -> Record | None:

@@ -81,6 +81,30 @@ def test_damage_in_the_middle_costs_one_record_and_is_reported(tmp_path: Path, s
     journal.close()
 
 
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_row_bit_rot_in_a_sealed_segment_is_reported_wherever_it_is(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last record too: nothing good follows it in its own file, yet it is no torn tail."""
+    monkeypatch.setattr(journal_module, "SEGMENT_BYTES", 3 * 1048)
+    journal = opened(tmp_path)
+    for k in range(9):
+        journal.append(Kind.MESSAGE, b"h%d" % k, bytes([k]) * 1000)
+    journal.close()
+    sealed = tmp_path / f"{1:012d}.log"
+    data = bytearray(sealed.read_bytes())
+    data[(number - 1) * len(data) // 3 + 300] ^= 1
+    sealed.write_bytes(data)
+    items = list(read_journal(tmp_path))
+    assert [item.number for item in items if isinstance(item, Record)] == [n for n in range(1, 10) if n != number]
+    assert [type(item) for item in items].count(Damage) == 1
+    journal = opened(tmp_path)
+    reader = journal.reader()
+    assert [type(item) for item in iter(reader.next, None)] == [type(item) for item in items]
+    reader.close()
+    journal.close()
+
+
 def test_a_reader_follows_a_writer_over_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_module, "SEGMENT_BYTES", 500)
     journal = opened(tmp_path)

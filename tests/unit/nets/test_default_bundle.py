@@ -94,7 +94,7 @@ def test_the_mean_real_giant_is_read_as_a_giant(engine):
 def test_feature_06_what_is_no_normal_star_does_not_vote(engine):
     """Thirty spectra of three kinds that no single star at rest has, and as many normal ones.
 
-    Four of five double-lined binaries are found over all S/N and light ratios (the card's 81 %): the limit is on record.
+    Four of five double-lined binaries are found over all S/N and light ratios (81 % on the card): a limit on record.
     """
     rng = np.random.default_rng(6)
     stars = model_spectra()[:30]
