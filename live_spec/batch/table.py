@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,18 +54,17 @@ def schema(provenance: Mapping[str, str]) -> pa.Schema:
 
 
 def write(path: Path, rows: Sequence[Mapping[str, Any]], provenance: Mapping[str, str]) -> None:
-    """Write rows all at once or not at all."""
+    """Write rows all at once or not at all; what a killed run left half written is written over by the next."""
     table = pa.Table.from_pylist(list(rows), schema=schema(provenance))
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+    temporary = path.with_name(f".part-{path.name}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("wb") as file:
             pq.write_table(table, file, compression="zstd")
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
 
 
