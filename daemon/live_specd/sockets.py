@@ -83,22 +83,14 @@ def publish(context: Context, endpoint: str, locks: Locks | None = None) -> Sock
 def take_commands(context: Context, endpoint: str, locks: Locks | None = None) -> Socket:
     """Where overrides and acknowledgements are taken (REP); one over TCP takes them from listed keys alone."""
     socket = _socket(context, zmq.REP, receive=16, send=16, frame=1 << 16)
-    try:
-        _bind(socket, endpoint, locks, Door.CONTROL)
-    except zmq.ZMQError:
-        socket.close()
-        raise
+    _bind(socket, endpoint, locks, Door.CONTROL)
     return socket
 
 
 def hand_out_decisions(context: Context, endpoint: str, locks: Locks | None = None) -> Socket:
     """Where telescope control fetches decisions (ROUTER)."""
     socket = _socket(context, zmq.ROUTER, receive=64, send=64, frame=1 << 16, linger_ms=2000)
-    try:
-        _bind(socket, endpoint, locks, Door.DECISIONS)
-    except zmq.ZMQError:
-        socket.close()
-        raise
+    _bind(socket, endpoint, locks, Door.DECISIONS)
     return socket
 
 
@@ -158,7 +150,11 @@ def worker_link(context: Context, endpoint: str, *, bind: bool) -> Socket:
 def _bind(socket: Socket, endpoint: str, locks: Locks | None, door: Door) -> None:
     if locks is not None:
         lock(socket, locks.key, door)
-    socket.bind(endpoint)
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError:
+        socket.close()
+        raise
 
 
 def _show(socket: Socket, key: SecretKey | None) -> None:
