@@ -1,9 +1,13 @@
 """All dropout passes and the photon term of a group of spectra by the compiled kernel, ``engine_kernel.cpp``.
 
+A pass differs from one that drops nothing only where it drops something, and the masks are the same for every spectrum:
+so the first dense layer is taken in full once a spectrum, in float32, and a pass adds what its dropped units change,
+position by position. Positions that lost nothing cost nothing (45 % at a rate of 3 %, a tenth at 10 %); and bfloat16
+rounds the small difference alone, so that sigma moves by less than 0.1 % (``benchmarks/engine.md``, asserted in the
+tests).
+
 What is here lays a network's weights and masks out as the kernel reads them: matrices in panels of 96 columns, widths
-filled up to multiples of 16 with zeros, masks as bits, and the first dense layer in bfloat16. Conv 2 and that layer
-make 97 % of the arithmetic; rounding their factors to 8 bits moves a label's sigma by less than 1 % (measured in
-``benchmarks/engine.md``, asserted in the tests).
+filled up to multiples of 16 with zeros, masks as lists of what is dropped.
 """
 
 # Shape legend: G spectra of a group, C cut pixels, J pooled positions, S passes, L labels, K rows and N columns of a
@@ -11,7 +15,7 @@ make 97 % of the arithmetic; rounding their factors to 8 bits moves a label's si
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -25,7 +29,7 @@ from live_spec.nets.engine_layout import WINDOW, Layout
 from live_spec.nets.layers import POOL, TAPS
 
 GROUP = 16  # spectra that share one reading of the weights
-LANES, PANEL, ROWS, BLOCKS = 16, 6, 4, 2  # as in the kernel
+LANES, PANEL, CHUNK = 16, 6, 64  # as in the kernel
 LEFT = 3
 ABSURD = 1e12
 """Beyond this the network's input is no spectrum; sums of it could overflow, and its answer is NaN."""
@@ -43,14 +47,14 @@ class _Element(ctypes.Structure):
 
 class _Network(ctypes.Structure):
     _fields_ = (
-        *((name, _INT) for name in ("C", "J", "stride", "S", "hidden", "last", "n_units", "n_outputs", "n_shared")),
+        *((name, _INT) for name in ("C", "J", "width", "S", "hidden", "last", "n_units", "n_outputs", "n_shared")),
         *((name, _INT) for name in ("n_labels", "n_elements")),
         ("keep_rate", ctypes.c_float),
-        *((name, _POINTER) for name in ("conv1", "conv1_bias", "conv2_pairs", "conv2", "conv2_bias", "conv2_to")),
         *(
             (name, _POINTER)
-            for name in ("keep_window", "keep_pooled", "dense1_pairs", "passes_bias1", "dense1", "back1", "bias1")
+            for name in ("conv1", "conv1_bias", "window", "conv2_bias", "conv2_to", "starts", "dropped")
         ),
+        *((name, _POINTER) for name in ("dense1_pairs", "dense1", "back1", "bias1")),
         *((name, _POINTER) for name in ("keep_hidden", "dense2", "back2", "bias2", "heads", "heads_bias")),
         *((name, _POINTER) for name in ("shared", "shares", "elements")),
     )
@@ -71,11 +75,10 @@ def _panels(matrix_KN: Tensor) -> Tensor:
     return torch.cat([panel.flatten() for panel in torch.split(_wide(matrix_KN), PANEL * LANES, dim=1)])
 
 
-def _bits(keep_SN: NDArray[np.bool_], n_passes: int) -> NDArray[np.uint16]:
-    """A bit per unit, passes first; passes that only fill up drop everything."""
-    full = np.zeros((n_passes, _up(keep_SN.shape[1])), np.bool_)
-    full[: len(keep_SN), : keep_SN.shape[1]] = keep_SN
-    return np.packbits(full, axis=1, bitorder="little").view("<u2")
+def _bits(keep_SN: NDArray[np.bool_]) -> NDArray[np.int16]:
+    """A bit per unit, passes first."""
+    full_SN = np.pad(keep_SN, ((0, 0), (0, _up(keep_SN.shape[1]) - keep_SN.shape[1])))
+    return np.packbits(full_SN, axis=1, bitorder="little").view("<i2")
 
 
 class CompiledPasses:
@@ -94,14 +97,13 @@ class CompiledPasses:
             raise NoKernel(f"the kernel is for 2 and 4 filters, not {layout.channels} and {layout.filters}")
         self._library = load_kernel()
         self.n_passes, self.n_pixels = len(keep["d3"]), layout.n_pixels
-        self._rows = _up(self.n_passes, ROWS)
         self._kept: list[Any] = []  # what the kernel's pointers point to
         self._net = net = _Network()
-        net.C, net.J, net.S = layout.n_pixels, layout.n_pooled, self._rows
-        blocks = _up(-(-layout.n_pooled // LANES), BLOCKS)
-        net.stride, net.keep_rate = LANES * (blocks + 1), 1.0 - rate
+        net.C, net.J, net.S = layout.n_pixels, layout.n_pooled, self.n_passes
+        net.width, net.keep_rate = POOL * (_up(layout.n_pooled, CHUNK) + LANES), 1.0 - rate
         scale = 1.0 / (1.0 - rate)
-        self._lay_convolutions(layout, keep, scale, blocks)
+        self._lay_convolutions(layout, scale)
+        self._lay_dropped(layout, keep)
         self._lay_dense(layout, keep, scale)
         self._lay_elements(layout, keep, scale)
         self._size = self._library.scratch_bytes(ctypes.byref(net), GROUP)
@@ -122,7 +124,7 @@ class CompiledPasses:
         n = len(x_GC)
         assert n <= GROUP
         x_GC, noise_GC = (np.ascontiguousarray(a, np.float32) for a in (x_GC, noise_GC))
-        outputs = np.empty((n, self._rows, self._net.n_outputs), np.float32)
+        outputs = np.empty((n, self.n_passes, self._net.n_outputs), np.float32)
         variance_GL = np.empty((n, N_LABELS))
         absurd_G = ~(np.abs(x_GC).max(1, initial=0.0) < ABSURD)
         if absurd_G.any():
@@ -132,7 +134,7 @@ class CompiledPasses:
             _POINTER(scratch.data_ptr()),
         )  # fmt: skip
         outputs[absurd_G], variance_GL[absurd_G] = np.nan, np.nan
-        return outputs[:, : self.n_passes, : 2 * N_LABELS].transpose(1, 0, 2), variance_GL
+        return outputs[..., : 2 * N_LABELS].transpose(1, 0, 2), variance_GL
 
     def scratch(self) -> Tensor:
         """The working memory of one thread."""
@@ -144,31 +146,34 @@ class CompiledPasses:
         self._kept.append(kept)
         return kept.data_ptr()
 
-    def _lay_convolutions(
-        self, layout: Layout, keep: Mapping[str, NDArray[np.bool_]], scale: float, blocks: int
-    ) -> None:
-        net, n_j = self._net, layout.n_pooled
-        conv1_TI, bias_I = layout.conv1_TI, layout.conv1_bias_I
-        conv2_TIO = layout.conv2_TIO
-        net.conv1, net.conv1_bias = self._at(conv1_TI), self._at(bias_I)
-        net.conv2, net.conv2_bias = self._at(conv2_TIO), self._at(layout.conv2_bias_O)
-        net.conv2_pairs = self._at((conv2_TIO * scale).transpose(1, 2).contiguous().bfloat16().view(torch.int16))
+    def _lay_convolutions(self, layout: Layout, scale: float) -> None:
+        net = self._net
+        net.conv1, net.conv1_bias = self._at(layout.conv1_TI), self._at(layout.conv1_bias_I)
+        scale_K1 = torch.full((layout.n_window, 1), scale)
+        scale_K1[-1] = 1.0  # the bias
+        net.window, net.conv2_bias = self._at(layout.window_KO * scale_K1), self._at(layout.conv2_bias_O)
         to = torch.zeros(POOL, layout.filters, 12, layout.channels)
         for k in range(POOL):
-            to[k, :, k : k + TAPS] = conv2_TIO.permute(2, 0, 1)
+            to[k, :, k : k + TAPS] = layout.conv2_TIO.permute(2, 0, 1)
         net.conv2_to = self._at(to)
 
-        n_s, n_pixels = self.n_passes, LANES * blocks * POOL
-        kept = np.zeros((self._rows, n_pixels + LEFT + WINDOW, layout.channels), np.bool_)
-        kept[:n_s, LEFT : LEFT + layout.n_pixels] = keep["d1"].transpose(0, 2, 1)
-        # Window pixel d of position j is pixel 4 j + d of the padded line; 16 positions make the 32 bits of a mask.
-        windows = np.stack([kept[:, d : d + n_pixels : POOL] for d in range(WINDOW)], 1)
-        words = _words(windows.reshape(self._rows, WINDOW, blocks, 2 * LANES))
-        net.keep_window = self._at(words.transpose(2, 0, 1))
-        pooled = np.zeros((self._rows, blocks * LANES, layout.filters), np.bool_)
-        pooled[:n_s, :n_j] = keep["d2"].reshape(n_s, n_j, layout.filters)
-        by_channel = pooled.reshape(-1, blocks, LANES, 2, 2).transpose(1, 0, 3, 4, 2).reshape(blocks, -1, 2, 2 * LANES)
-        net.keep_pooled = self._at(_words(by_channel))
+    def _lay_dropped(self, layout: Layout, keep: Mapping[str, NDArray[np.bool_]]) -> None:
+        """A word per chunk, pass and position that loses something: what it loses, and its place in the chunk."""
+        n_s, n_j = self.n_passes, layout.n_pooled
+        lost_SQ = np.zeros((n_s, POOL * n_j + WINDOW), np.uint32)
+        of_pixel_SC = (~keep["d1"]).astype(np.uint32)
+        inside = min(layout.n_pixels, lost_SQ.shape[1] - LEFT)
+        lost_SQ[:, LEFT : LEFT + inside] = (of_pixel_SC[:, 0] | of_pixel_SC[:, 1] << 1)[:, :inside]
+        word_SJ = np.zeros((n_s, _up(n_j, CHUNK)), np.uint32)
+        for d in range(WINDOW):
+            word_SJ[:, :n_j] |= lost_SQ[:, d : d + POOL * n_j : POOL] << np.uint32(2 * d)
+        for c in range(layout.filters):
+            word_SJ[:, :n_j] |= (~keep["d2"][:, c :: layout.filters]).astype(np.uint32) << np.uint32(2 * WINDOW + c)
+        words = word_SJ.reshape(n_s, -1, CHUNK).transpose(1, 0, 2)
+        busy = words > 0
+        placed = words | np.arange(CHUNK, dtype=np.uint32) << np.uint32(26)
+        starts = np.concatenate([[0], busy.sum(2).ravel().cumsum()])
+        self._net.dropped, self._net.starts = self._at(placed[busy].view(np.int32)), self._at(starts.astype(np.int32))
 
     def _lay_dense(self, layout: Layout, keep: Mapping[str, NDArray[np.bool_]], scale: float) -> None:
         net = self._net
@@ -178,10 +183,8 @@ class CompiledPasses:
         net.dense1_pairs = self._at(_paired(dense1_FH * scale, layout.n_pooled))
         net.dense1, net.back1 = self._at(_panels(dense1_FH)), self._at(_panels(dense1_FH.t()))
         net.dense2, net.back2 = self._at(_panels(dense2_HD)), self._at(_panels(dense2_HD.t()))
-        bias1_H = layout.bias1_H + _lost_by_rounding(layout, 1.0 - net.keep_rate)
         net.bias1, net.bias2 = self._at(_wide(layout.bias1_H[None])), self._at(_wide(layout.bias2_H[None]))
-        net.passes_bias1 = self._at(_wide(bias1_H[None]))
-        net.keep_hidden = self._at(_bits(keep["d3"], self._rows).view(np.int16))
+        net.keep_hidden = self._at(_bits(keep["d3"]))
 
     def _lay_elements(self, layout: Layout, keep: Mapping[str, NDArray[np.bool_]], scale: float) -> None:
         net = self._net
@@ -200,8 +203,8 @@ class CompiledPasses:
                 own.back1, own.bias1 = self._at(_panels(kernel1.t())), self._at(_wide(group.bias1_EH[e : e + 1]))
                 own.kernel2, own.back2 = self._at(_panels(kernel2)), self._at(_panels(kernel2.t()))
                 own.bias2, own.value = (self._at(_wide(part[e : e + 1])) for part in (group.bias2_EH, group.value_EH))
-                own.keep1 = self._at(_bits(keep[f"{name}.d1"], self._rows).view(np.int16))
-                own.keep2 = self._at(_bits(keep[f"{name}.d2"], self._rows).view(np.int16))
+                own.keep1 = self._at(_bits(keep[f"{name}.d1"]))
+                own.keep2 = self._at(_bits(keep[f"{name}.d2"]))
                 heads.append(_wide(layout.head_LU[:, column : column + n_own]) * scale)
                 unit, column = unit + own.hidden2, column + n_own
                 elements.append(own)
@@ -216,38 +219,10 @@ class CompiledPasses:
         net.elements = ctypes.addressof(array)
 
 
-def _lost_by_rounding(layout: Layout, rate: float, n_draws: int = 32) -> Tensor:
-    """What rounding takes from the first dense layer at the mean spectrum, on average, shape (H,).
-
-    The rounded weights err the same way in every pass and for every spectrum, the more so the more it is like the mean;
-    a bias gives that back. The masks are drawn for this purpose alone, so that passes do not depend on their number.
-    """
-    scale, drawn = 1.0 / (1.0 - rate), torch.Generator().manual_seed(0)
-    window_JK, weight_KO = layout.prefix(torch.zeros(1, layout.n_pixels)).window_JK[0][:, :-1], layout.window_KO[:-1]
-    kept_SJK = torch.rand((n_draws, *window_JK.shape), generator=drawn) >= rate
-
-    def hidden(rounded: Callable[[Tensor], Tensor]) -> Tensor:
-        units_SJO = (rounded(window_JK) * kept_SJK) @ rounded(weight_KO * scale) + layout.window_KO[-1]
-        pooled_SF = units_SJO.view(n_draws, -1, POOL, layout.filters).amax(2).relu().flatten(1)
-        return rounded(pooled_SF).mean(0) @ rounded(layout.dense1_FH * scale) * (1.0 - rate)
-
-    return hidden(lambda exact: exact) - hidden(lambda exact: exact.bfloat16().float())
-
-
-def _words(keep: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """The last axis, 32 long, as the bits of a word, lowest first."""
-    return np.packbits(keep, axis=-1, bitorder="little").view("<i4")[..., 0]
-
-
 def _paired(dense1_FH: Tensor, n_pooled: int) -> Tensor:
-    """The first dense layer's rows in the order in which the kernel makes features, in pairs of bfloat16.
-
-    Sixteen positions make 32 pairs: of channels 0 and 1, then of 2 and 3, positions two by two.
-    """
-    n_blocks = _up(-(-n_pooled // LANES), BLOCKS)
-    n_h = dense1_FH.shape[1]
-    rows = torch.nn.functional.pad(dense1_FH, (0, 0, 0, n_blocks * LANES * 4 - len(dense1_FH)))
-    rows = rows.view(n_blocks, LANES // 2, 2, 4, n_h).permute(0, 3, 1, 2, 4)  # block, channel, pair, of pair, column
-    pairs = rows.reshape(n_blocks // BLOCKS, -1, 2, n_h).transpose(2, 3)  # chunk, pair, column, of pair
+    """The first dense layer's rows in pairs of bfloat16, channels 0 and 1, 2 and 3, chunk after chunk, in panels."""
+    n_h, n_chunks = dense1_FH.shape[1], _up(n_pooled, CHUNK) // CHUNK
+    rows = torch.nn.functional.pad(dense1_FH, (0, 0, 0, n_chunks * CHUNK * 4 - len(dense1_FH)))
+    pairs = rows.view(n_chunks, CHUNK * 2, 2, n_h).transpose(2, 3)  # chunk, pair, column, of pair
     panels = [panel.flatten(1) for panel in torch.split(pairs, PANEL * LANES, dim=2)]
     return torch.cat(panels, 1).contiguous().bfloat16().view(torch.int16)

@@ -1,10 +1,10 @@
 // The dropout passes and the photon term of a group of spectra, for processors with AVX512-BF16.
 //
-// Compiled and called by engine_kernel.py, which lays out the weights. A spectrum's arithmetic is the same whatever
-// spectra are beside it: every sum runs in one fixed order. Products with the first dense layer and the second
-// convolution are taken in bfloat16 and summed in float32; all else, the photon term included, is float32.
+// Compiled and called by engine_compiled.py, which lays out the weights. A spectrum's arithmetic is the same whatever
+// spectra are beside it: every sum runs in one fixed order. All is float32, but for one product: what a pass changes in
+// the units before the first dense layer, times that layer, is taken in bfloat16 and summed in float32.
 //
-// Letters: C pixels, J pooled positions, S passes (a multiple of 4), n spectra. Widths of layers are multiples of 16.
+// Letters: C pixels, J pooled positions, S passes, n spectra (at most 16). Widths of layers are multiples of 16.
 // A "panel" holds up to 96 columns of a matrix, row after row: what one pass over memory needs.
 #include <immintrin.h>
 #include <stdint.h>
@@ -12,11 +12,11 @@
 
 namespace {
 
-constexpr int LANES = 16, PANEL = 6, ROWS = 4, TAPS = 8, FILTERS = 4, WINDOW = 11;
-constexpr int BLOCKS = 2;   // of 16 positions at a time: their weights and features stay in the first cache
-constexpr int PASSES = 20;  // passes at a time, for the same reason
-constexpr int PAIRS = LANES * FILTERS / 2;
-constexpr int DEPTH = 64;   // rows of a panel at a time
+constexpr int LANES = 16, PANEL = 6, ROWS = 4, TAPS = 8, FILTERS = 4, POOL = 4;
+constexpr int UNITS = 22;                 // of a window: 11 pixels, both channels of each
+constexpr int OUTPUTS = POOL * FILTERS;   // of the second convolution under one pool
+constexpr int CHUNK = 64;                 // positions at a time: all passes go by while they are in cache
+constexpr int DEPTH = 64;                 // rows of a panel at a time
 
 inline size_t round_up(size_t n) { return (n + LANES - 1) / LANES * LANES; }
 
@@ -33,14 +33,14 @@ struct Element {
 };
 
 struct Network {
-    int C, J, stride, S, hidden, last, n_units, n_outputs, n_shared, n_labels, n_elements;
+    int C, J, width, S, hidden, last, n_units, n_outputs, n_shared, n_labels, n_elements;
     float keep_rate;
-    const float *conv1, *conv1_bias;             // (taps, 2)
-    const uint32_t *conv2_pairs;                 // (taps, 4) pairs of bfloat16, scaled by 1 / keep_rate
-    const float *conv2, *conv2_bias, *conv2_to;  // (taps, 2, 4); its transposed, (tap of pool, 4, 24)
-    const uint32_t *keep_window, *keep_pooled;   // (blocks, S, 11) and (blocks, S, 2): a bit per number
-    const uint32_t *dense1_pairs;
-    const float *passes_bias1;  // gives back what rounding loses on average
+    const float *conv1, *conv1_bias;           // (taps, 2)
+    const float *window, *conv2_bias;          // (units and a constant 1, outputs), units scaled by 1 / keep_rate; (4,)
+    const float *conv2_to;                     // the second convolution transposed, (tap of pool, 4, 24)
+    const int32_t *starts;                     // first word of every chunk and pass, and the end
+    const uint32_t *dropped;                   // bits of a position's dropped units, dropped outputs, place in its chunk
+    const uint32_t *dense1_pairs;              // pairs of bfloat16, scaled by 1 / keep_rate
     const float *dense1, *back1, *bias1;
     const uint16_t *keep_hidden;
     const float *dense2, *back2, *bias2;  // dense2 and back2 scaled by 1 / keep_rate, as all second layers are
@@ -121,146 +121,174 @@ void gate(float *x, const float *y, size_t n, float factor) {
 
 // ---- what no dropout touches --------------------------------------------------------------------------------------
 
-// Pixel q of channel i: plain[i * width + q + 4], woven[2 (q + 3) + i], and as pairs of bfloat16 at
-// phases[(q % 4) * stride + q / 4 + 1]. Zero outside of the spectrum.
-void first_convolution(const Network &net, const float *x, float *padded, float *plain, float *woven, uint32_t *phases) {
-    const int C = net.C, width = net.stride * 4;
+// Pixel q of channel i is woven[2 (q + 3) + i]; zero outside of the spectrum.
+void first_convolution(const Network &net, const float *x, float *padded, float *plain, float *woven) {
+    const int C = net.C, width = net.width;
     memset(padded, 0, sizeof(float) * width);
     memcpy(padded + 3, x, sizeof(float) * C);
-    memset(plain, 0, sizeof(float) * 2 * width);
     memset(woven, 0, sizeof(float) * 2 * width);
-    memset(phases, 0, sizeof(uint32_t) * width);
     for (int i = 0; i < 2; ++i) {
-        float *out = plain + i * width + 4;
         for (int q = 0; q < C; q += LANES) {  // the last of them writes into what is beyond the spectrum
             __m512 sum = _mm512_set1_ps(net.conv1_bias[i]);
             for (int t = 0; t < TAPS; ++t)
                 sum = _mm512_fmadd_ps(_mm512_loadu_ps(padded + q + t), _mm512_set1_ps(net.conv1[2 * t + i]), sum);
-            _mm512_storeu_ps(out + q, _mm512_max_ps(sum, _mm512_setzero_ps()));
+            _mm512_storeu_ps(plain + q, _mm512_max_ps(sum, _mm512_setzero_ps()));
         }
-        memset(out + C, 0, sizeof(float) * LANES);
-        for (int q = 0; q < C; ++q) woven[2 * (q + 3) + i] = out[q];
+        for (int q = 0; q < C; ++q) woven[2 * (q + 3) + i] = plain[q];
     }
-    for (int q = 0; q < C; q += 8) {
-        alignas(64) uint32_t pair[8];
-        _mm256_store_si256((__m256i *)pair, (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(woven + 2 * (q + 3))));
-        for (int k = 0; k < 8; ++k) phases[((q + k) & 3) * net.stride + ((q + k) >> 2) + 1] = pair[k];
-    }
-}
-
-// Second convolution without dropout: its pooled units (4 j + channel), and which pixel under the pool won.
-void features_without_dropout(const Network &net, const float *plain, float *all, float *pooled, uint8_t *winner) {
-    const int width = net.stride * 4, n = 4 * net.J;
-    for (int c = 0; c < FILTERS; ++c)
-        for (int q = 0; q < n; q += LANES) {
-            __m512 sum = _mm512_set1_ps(net.conv2_bias[c]);
-            for (int t = 0; t < TAPS; ++t)
-                for (int i = 0; i < 2; ++i)
-                    sum = _mm512_fmadd_ps(_mm512_loadu_ps(plain + i * width + q + t + 1),
-                                          _mm512_set1_ps(net.conv2[(2 * t + i) * FILTERS + c]), sum);
-            _mm512_storeu_ps(all + c * width + q, sum);
-        }
-    for (int c = 0; c < FILTERS; ++c)
-        for (int j = 0; j < net.J; ++j) {
-            const float *four = all + c * width + 4 * j;
-            float top = four[0];
-            uint8_t at = 0;
-            for (int k = 1; k < 4; ++k) {
-                at = four[k] > top ? k : at;
-                top = four[k] > top ? four[k] : top;
-            }
-            pooled[FILTERS * j + c] = top > 0 ? top : 0.0f;
-            winner[FILTERS * j + c] = at;
-        }
 }
 
 // ---- dropout passes -----------------------------------------------------------------------------------------------
 
-// Sixteen positions of one pass: masks, second convolution, ReLU, pool, masks; 64 units as pairs of bfloat16.
-inline void pooled_units(const uint32_t *phase, int stride, const uint32_t *keep_window, const uint32_t *keep_pooled,
-                         const uint32_t *weights, const float *bias, uint32_t *out) {
-    __m512bh in[WINDOW];
-    for (int d = 0; d < WINDOW; ++d) {
-        const int q = d + 1;  // pixel 4 j - 3 + d is number q % 4 of block j - 1 + q / 4
-        in[d] = (__m512bh)_mm512_maskz_loadu_epi16(keep_window[d], phase + (q & 3) * stride + (q >> 2));
-    }
-    __m512 top[FILTERS];
-    for (int c = 0; c < FILTERS; c += 2) {
-        __m512 sum[2][4];
-        for (int e = 0; e < 2; ++e)
-            for (int k = 0; k < 4; ++k) sum[e][k] = _mm512_set1_ps(bias[c + e]);
-        for (int t = 0; t < TAPS; ++t)
-            for (int e = 0; e < 2; ++e) {
-                const __m512bh w = (__m512bh)_mm512_set1_epi32(weights[t * FILTERS + c + e]);
-                for (int k = 0; k < 4; ++k) sum[e][k] = _mm512_dpbf16_ps(sum[e][k], in[k + t], w);
-            }
-        for (int e = 0; e < 2; ++e)
-            top[c + e] = _mm512_max_ps(_mm512_max_ps(_mm512_max_ps(sum[e][0], sum[e][1]), _mm512_max_ps(sum[e][2], sum[e][3])),
-                                       _mm512_setzero_ps());
-    }
-    for (int h = 0; h < 2; ++h)
-        _mm512_storeu_si512(out + LANES * h,
-                            (__m512i)_mm512_maskz_cvtne2ps_pbh(keep_pooled[h], top[2 * h + 1], top[2 * h]));
-}
+// A chunk of positions, a spectrum to a lane. The masks are the same for all spectra, so a pass is a list of what it
+// drops: it changes the outputs that saw a dropped unit, and positions that lost nothing have no work at all.
+struct Chunk {
+    float window[2 * (POOL * CHUNK + TAPS)][LANES];  // unit u of position j is number 8 j + u
+    float outputs[CHUNK][OUTPUTS][LANES];            // nothing dropped, as is the next
+    float pooled[CHUNK][FILTERS][LANES];
+    uint32_t change[CHUNK][FILTERS / 2][LANES];      // pairs of bfloat16: pooled units of a pass minus the above
+    uint8_t place[CHUNK];                            // of the positions that changed
+};
 
-template <int NV>
-void multiply_pairs(const uint32_t *a, const uint32_t *b, float *c, int ldc) {
-    constexpr int depth = BLOCKS * PAIRS;
-    __m512 sum[ROWS][NV];
-    for (int i = 0; i < ROWS; ++i)
-        for (int v = 0; v < NV; ++v) sum[i][v] = _mm512_loadu_ps(c + i * ldc + LANES * v);
-    for (int k = 0; k < depth; ++k, b += LANES * NV) {
-        __m512bh row[NV];
-        for (int v = 0; v < NV; ++v) row[v] = (__m512bh)_mm512_loadu_si512(b + LANES * v);
-        for (int i = 0; i < ROWS; ++i) {
-            const __m512bh x = (__m512bh)_mm512_set1_epi32(a[i * depth + k]);
-            for (int v = 0; v < NV; ++v) sum[i][v] = _mm512_dpbf16_ps(sum[i][v], x, row[v]);
+void fill(const Network &net, Chunk &chunk, const float *woven, int first, int n) {
+    for (int u = 0; u < 2 * (POOL * CHUNK + TAPS); ++u)
+        for (int g = 0; g < n; ++g) chunk.window[u][g] = woven[(size_t)g * 2 * net.width + 8 * first + u];
+    for (int j = 0; j < CHUNK; ++j) {
+        __m512 sum[OUTPUTS];
+        for (int o = 0; o < OUTPUTS; ++o) sum[o] = _mm512_set1_ps(net.window[UNITS * OUTPUTS + o]);
+        for (int u = 0; u < UNITS; ++u) {
+            const __m512 x = _mm512_load_ps(chunk.window[8 * j + u]);
+            for (int o = 0; o < OUTPUTS; ++o)
+                sum[o] = _mm512_fmadd_ps(x, _mm512_set1_ps(net.window[u * OUTPUTS + o]), sum[o]);
+        }
+        for (int o = 0; o < OUTPUTS; ++o) _mm512_store_ps(chunk.outputs[j][o], sum[o]);
+        for (int c = 0; c < FILTERS; ++c) {
+            const __m512 top = _mm512_max_ps(_mm512_max_ps(sum[c], sum[4 + c]), _mm512_max_ps(sum[8 + c], sum[12 + c]));
+            _mm512_store_ps(chunk.pooled[j][c], _mm512_max_ps(top, _mm512_setzero_ps()));
         }
     }
-    for (int i = 0; i < ROWS; ++i)
+}
+
+// Pooled units (4 j + channel) of every spectrum: ``whole`` of passes that drop nothing, ``off`` of the network without
+// dropout; and which pixel under the pool won.
+void store_pooled(const Network &net, const Chunk &chunk, int first, int n, float *off, float *whole, uint8_t *winner) {
+    const int F = FILTERS * net.J, F_wide = round_up(F), count = net.J - first < CHUNK ? net.J - first : CHUNK;
+    for (int j = 0; j < count; ++j)
+        for (int c = 0; c < FILTERS; ++c)
+            for (int g = 0; g < n; ++g) {
+                float top = chunk.outputs[j][c][g];
+                uint8_t at = 0;
+                for (int k = 1; k < POOL; ++k) {
+                    const float next = chunk.outputs[j][FILTERS * k + c][g];
+                    at = next > top ? k : at;
+                    top = next > top ? next : top;
+                }
+                const size_t to = FILTERS * (first + j) + c;
+                const float unscaled = (top - net.conv2_bias[c]) * net.keep_rate + net.conv2_bias[c];
+                off[g * (size_t)F_wide + to] = unscaled > 0 ? unscaled : 0.0f;
+                whole[g * (size_t)F_wide + to] = top > 0 ? top : 0.0f;
+                winner[g * (size_t)F + to] = at;
+            }
+}
+
+// What a pass changes in the pooled units of a chunk; the number of positions.
+int drop(const Network &net, Chunk &chunk, const uint32_t *words, int n_words) {
+    const __m512 zero = _mm512_setzero_ps();
+    const __m512i weave = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5,
+                                           20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    for (int a = 0; a < n_words; ++a) {
+        const uint32_t word = words[a], j = word >> 26;
+        __m512 sum[OUTPUTS];
+        for (int o = 0; o < OUTPUTS; ++o) sum[o] = _mm512_load_ps(chunk.outputs[j][o]);
+        for (uint32_t bits = word & ((1u << UNITS) - 1); bits; bits &= bits - 1) {
+            const int u = __builtin_ctz(bits);
+            const __m512 x = _mm512_load_ps(chunk.window[8 * j + u]);
+            for (int o = 0; o < OUTPUTS; ++o)
+                sum[o] = _mm512_fnmadd_ps(x, _mm512_set1_ps(net.window[u * OUTPUTS + o]), sum[o]);
+        }
+        __m512 change[FILTERS];
+        for (int c = 0; c < FILTERS; ++c) {
+            const __mmask16 kept = (word >> (UNITS + c)) & 1 ? 0 : 0xFFFF;
+            const __m512 top = _mm512_max_ps(_mm512_max_ps(sum[c], sum[4 + c]), _mm512_max_ps(sum[8 + c], sum[12 + c]));
+            change[c] = _mm512_sub_ps(_mm512_maskz_max_ps(kept, top, zero), _mm512_load_ps(chunk.pooled[j][c]));
+        }
+        for (int h = 0; h < FILTERS / 2; ++h) {
+            const __m512i pair = (__m512i)_mm512_cvtne2ps_pbh(change[2 * h + 1], change[2 * h]);
+            _mm512_store_si512(chunk.change[a][h], _mm512_permutexvar_epi16(weave, pair));
+        }
+        chunk.place[a] = j;
+    }
+    return n_words;
+}
+
+// c (M spectra, panel) += changes times the panel's rows of the positions that changed.
+template <int M, int NV>
+void multiply_changes(const Chunk &chunk, int g, int n_words, const uint32_t *panel, float *c, size_t ldc) {
+    __m512 sum[M][NV];
+    for (int i = 0; i < M; ++i)
+        for (int v = 0; v < NV; ++v) sum[i][v] = _mm512_loadu_ps(c + i * ldc + LANES * v);
+    for (int a = 0; a < n_words; ++a)
+        for (int h = 0; h < FILTERS / 2; ++h) {
+            const uint32_t *from = panel + (size_t)(chunk.place[a] * 2 + h) * LANES * NV;
+            __m512bh row[NV];
+            for (int v = 0; v < NV; ++v) row[v] = (__m512bh)_mm512_load_si512(from + LANES * v);
+            for (int i = 0; i < M; ++i) {
+                const __m512bh x = (__m512bh)_mm512_set1_epi32(chunk.change[a][h][g + i]);
+                for (int v = 0; v < NV; ++v) sum[i][v] = _mm512_dpbf16_ps(sum[i][v], x, row[v]);
+            }
+        }
+    for (int i = 0; i < M; ++i)
         for (int v = 0; v < NV; ++v) _mm512_storeu_ps(c + i * ldc + LANES * v, sum[i][v]);
 }
 
-// The first dense layer of every pass, before its bias, (n, S, hidden); positions outermost, weights read once a group.
-void convolve(const Network &net, const uint32_t *phases, int n, uint32_t *features, float *hidden) {
-    const int S = net.S, H = net.hidden, n_blocks = (net.J + LANES - 1) / LANES;
-    memset(hidden, 0, sizeof(float) * n * S * H);
-    for (int b0 = 0; b0 < n_blocks; b0 += BLOCKS)
-        for (int g = 0; g < n; ++g)
-            for (int first = 0; first < S; first += PASSES) {
-                const int n_s = S - first < PASSES ? S - first : PASSES;
-                for (int s = 0; s < n_s; ++s)
-                    for (int b = 0; b < BLOCKS; ++b) {
-                        const size_t at = (size_t)(b0 + b) * S + first + s;
-                        pooled_units(phases + (size_t)g * 4 * net.stride + LANES * (b0 + b), net.stride,
-                                     net.keep_window + WINDOW * at, net.keep_pooled + 2 * at, net.conv2_pairs,
-                                     net.conv2_bias, features + (s * BLOCKS + b) * PAIRS);
-                    }
-                const uint32_t *w = net.dense1_pairs + (size_t)b0 * PAIRS * H;
-                for (int v = 0; v < H; v += LANES * PANEL) {
-                    const int nv = (H - v) / LANES < PANEL ? (H - v) / LANES : PANEL;
-                    for (int s = 0; s < n_s; s += ROWS) {
-                        float *c = hidden + ((size_t)g * S + first + s) * H + v;
-                        const uint32_t *a = features + s * BLOCKS * PAIRS;
-                        switch (nv) {
-                            case 1: multiply_pairs<1>(a, w, c, H); break;
-                            case 2: multiply_pairs<2>(a, w, c, H); break;
-                            case 3: multiply_pairs<3>(a, w, c, H); break;
-                            case 4: multiply_pairs<4>(a, w, c, H); break;
-                            case 5: multiply_pairs<5>(a, w, c, H); break;
-                            default: multiply_pairs<PANEL>(a, w, c, H);
-                        }
-                    }
-                    w += (size_t)BLOCKS * PAIRS * LANES * nv;
-                }
-            }
+template <int NV>
+void multiply_spectra(const Chunk &chunk, int n, int n_words, const uint32_t *panel, float *c, size_t ldc) {
+    for (int g = 0; g < n; g += ROWS) switch (n - g) {
+            case 1: multiply_changes<1, NV>(chunk, g, n_words, panel, c + g * ldc, ldc); break;
+            case 2: multiply_changes<2, NV>(chunk, g, n_words, panel, c + g * ldc, ldc); break;
+            case 3: multiply_changes<3, NV>(chunk, g, n_words, panel, c + g * ldc, ldc); break;
+            default: multiply_changes<ROWS, NV>(chunk, g, n_words, panel, c + g * ldc, ldc);
+        }
 }
 
-// Everything behind the first dense layer, of one spectrum; ``first`` holds the elements' first layers.
-void finish(const Network &net, float *hidden, const float *const *first, float *masked, float *units, float *out) {
+// The first dense layer of every pass minus that of one that drops nothing, (n, S, hidden), and the pooled units of
+// ``store_pooled``. The difference is small and sparse: in bfloat16 nothing is lost, and most passes skip most work.
+void convolve(const Network &net, const float *woven, int n, Chunk &chunk, float *pooled, uint8_t *winner, float *hidden) {
+    const int S = net.S, H = net.hidden, F_wide = round_up(FILTERS * net.J);
+    memset(hidden, 0, sizeof(float) * n * S * H);
+    memset(chunk.window, 0, sizeof chunk.window);
+    const uint32_t *weights = net.dense1_pairs;
+    for (int first = 0, at = 0; first < net.J; first += CHUNK, weights += (size_t)CHUNK * FILTERS / 2 * H) {
+        fill(net, chunk, woven, first, n);
+        store_pooled(net, chunk, first, n, pooled, pooled + (size_t)n * F_wide, winner);
+        for (int s = 0; s < S; ++s, ++at) {
+            const int n_words = drop(net, chunk, net.dropped + net.starts[at], net.starts[at + 1] - net.starts[at]);
+            const uint32_t *panel = weights;
+            for (int v = 0; v < H; v += LANES * PANEL) {
+                const int nv = (H - v) / LANES < PANEL ? (H - v) / LANES : PANEL;
+                float *c = hidden + (size_t)s * H + v;
+                const size_t ldc = (size_t)S * H;
+                switch (nv) {
+                    case 1: multiply_spectra<1>(chunk, n, n_words, panel, c, ldc); break;
+                    case 2: multiply_spectra<2>(chunk, n, n_words, panel, c, ldc); break;
+                    case 3: multiply_spectra<3>(chunk, n, n_words, panel, c, ldc); break;
+                    case 4: multiply_spectra<4>(chunk, n, n_words, panel, c, ldc); break;
+                    case 5: multiply_spectra<5>(chunk, n, n_words, panel, c, ldc); break;
+                    default: multiply_spectra<PANEL>(chunk, n, n_words, panel, c, ldc);
+                }
+                panel += (size_t)CHUNK * FILTERS / 2 * LANES * nv;
+            }
+        }
+    }
+}
+
+// Everything behind the first dense layer, of one spectrum; ``whole`` is that layer when nothing is dropped before it,
+// ``first`` holds the elements' first layers.
+void finish(const Network &net, float *hidden, const float *whole, const float *const *first, float *masked, float *units,
+            float *out) {
     const int S = net.S, H = net.hidden;
     for (int s = 0; s < S; ++s) {
-        for (int h = 0; h < H; ++h) hidden[(size_t)s * H + h] += net.passes_bias1[h];
+        for (int h = 0; h < H; ++h) hidden[(size_t)s * H + h] += whole[h];
         rectify(hidden + (size_t)s * H, H, net.keep_hidden + s * (H / LANES));
     }
     float *last = units + net.n_units - net.last;
@@ -284,7 +312,7 @@ void finish(const Network &net, float *hidden, const float *const *first, float 
 // Derivative with respect to the pixels, (C,), from that with respect to the pooled units of one spectrum.
 void through_convolutions(const Network &net, const float *back, const float *pooled, const uint8_t *winner,
                           const float *woven, float *line, float *pixels) {
-    const int width = net.stride * 4;
+    const int width = net.width;
     // Block m of the line: pixels 4 m - 3 to 4 m, both channels. A position's window is three blocks.
     __m256 once = _mm256_setzero_ps(), twice = once, third = once;
     for (int j = 0; j < net.J + 2; ++j) {
@@ -365,18 +393,13 @@ void label_variances(const Network &net, const float *shared, const float *const
     }
 }
 
-void photon(const Network &net, int n, const float *const *first, const float *plain, const float *woven,
-            const float *noise, Scratch scratch, double *out) {
-    const int width = net.stride * 4, F = 4 * net.J, F_wide = round_up(F), H = net.hidden, D = net.last, R = net.n_shared, C_wide = round_up(net.C);
-    float *pooled = scratch.take<float>((size_t)n * F_wide), *all = scratch.take<float>((size_t)FILTERS * width);
-    uint8_t *winner = scratch.take<uint8_t>((size_t)n * F);
-    float *hidden = scratch.take<float>(n * H), *lit = scratch.take<float>(n * H), *last = scratch.take<float>(n * D);
+void photon(const Network &net, int n, const float *const *first, const float *woven, const float *noise,
+            const float *pooled, const uint8_t *winner, const float *hidden, Scratch scratch, double *out) {
+    const int width = net.width, F = 4 * net.J, F_wide = round_up(F), H = net.hidden, D = net.last, R = net.n_shared, C_wide = round_up(net.C);
+    float *lit = scratch.take<float>(n * H), *last = scratch.take<float>(n * D);
     float *shared = scratch.take<float>(n * R * D), *back = scratch.take<float>(n * R * H);
     float *features = scratch.take<float>((size_t)n * R * F_wide), *line = scratch.take<float>(4 * width);
     float *pixels = scratch.take<float>((size_t)R * C_wide);
-    for (int g = 0; g < n; ++g)
-        features_without_dropout(net, plain + (size_t)g * 2 * width, all, pooled + (size_t)g * F_wide, winner + (size_t)g * F);
-    multiply(n, H, F, pooled, F_wide, net.dense1, net.bias1, hidden, H);
     for (int i = 0; i < n * H; ++i) lit[i] = hidden[i] > 0 ? hidden[i] * net.keep_rate : 0.0f;
     multiply(n, D, H, lit, H, net.dense2, net.bias2, last, D);
     for (int g = 0; g < n; ++g)
@@ -419,9 +442,9 @@ extern "C" {
 
 // Bytes of scratch memory for a group of n spectra; a generous bound.
 size_t scratch_bytes(const Network *net, int n) {
-    const size_t width = net->stride * 4, S = net->S, F = round_up(4 * net->J), R = net->n_shared, spectra = n;
-    size_t numbers = spectra * 5 * width + 12 * width + S * net->n_units + PASSES * BLOCKS * PAIRS + R * round_up(net->C);
-    numbers += spectra * (S * net->hidden + 2 * F + 2 * net->hidden + net->last + R * (F + net->hidden + net->last));
+    const size_t width = net->width, S = net->S, F = round_up(4 * net->J), R = net->n_shared, spectra = n;
+    size_t numbers = spectra * 2 * width + 6 * width + S * net->n_units + R * round_up(net->C) + sizeof(Chunk) / sizeof(float);
+    numbers += spectra * (S * net->hidden + 3 * F + 3 * net->hidden + net->last + R * (F + net->hidden + net->last));
     size_t widest = 0, units = 0;
     for (int e = 0; e < net->n_elements; ++e) {
         const Element &own = net->elements[e];
@@ -440,13 +463,12 @@ size_t scratch_bytes(const Network *net, int n) {
 void run_group(const Network *network, int n, const float *x, const float *noise, float *outputs, double *variance,
                char *memory) {
     const Network &net = *network;
-    const size_t width = net.stride * 4;
+    const size_t width = net.width, F = FILTERS * net.J, F_wide = round_up(F), H = net.hidden;
     Scratch scratch{memory};
-    float *padded = scratch.take<float>(width), *plain = scratch.take<float>(n * 2 * width);
+    float *padded = scratch.take<float>(width), *plain = scratch.take<float>(width);
     float *woven = scratch.take<float>(n * 2 * width);
-    uint32_t *phases = scratch.take<uint32_t>(n * width);
     for (int g = 0; g < n; ++g)
-        first_convolution(net, x + (size_t)g * net.C, padded, plain + g * 2 * width, woven + g * 2 * width, phases + g * width);
+        first_convolution(net, x + (size_t)g * net.C, padded, plain, woven + g * 2 * width);
     const float **first = scratch.take<const float *>(net.n_elements + 1), **one = scratch.take<const float *>(net.n_elements + 1);
     int widest = LANES;
     for (int e = 0; e < net.n_elements; ++e) {
@@ -461,13 +483,17 @@ void run_group(const Network *network, int n, const float *x, const float *noise
         first[e] = units;
         widest = own.hidden1 > widest ? own.hidden1 : widest;
     }
-    photon(net, n, first, plain, woven, noise, scratch, variance);
-    float *hidden = scratch.take<float>((size_t)n * net.S * net.hidden);
-    convolve(net, phases, n, scratch.take<uint32_t>(PASSES * BLOCKS * PAIRS), hidden);
+    float *pooled = scratch.take<float>(2 * n * F_wide), *dense = scratch.take<float>(2 * n * H);
+    uint8_t *winner = scratch.take<uint8_t>(n * F);
+    float *hidden = scratch.take<float>((size_t)n * net.S * H);
+    convolve(net, woven, n, *scratch.take<Chunk>(1), pooled, winner, hidden);
+    multiply(2 * n, H, F, pooled, F_wide, net.dense1, nullptr, dense, H);
+    for (size_t i = 0; i < 2 * n * H; ++i) dense[i] = (i < n * H ? dense[i] : dense[i] / net.keep_rate) + net.bias1[i % H];
+    photon(net, n, first, woven, noise, pooled, winner, dense, scratch, variance);
     float *masked = scratch.take<float>((size_t)net.S * widest), *units = scratch.take<float>((size_t)net.S * net.n_units);
     for (int g = 0; g < n; ++g) {
         for (int e = 0; e < net.n_elements; ++e) one[e] = first[e] + (size_t)g * net.elements[e].hidden1;
-        finish(net, hidden + (size_t)g * net.S * net.hidden, one, masked, units, outputs + (size_t)g * net.S * net.n_outputs);
+        finish(net, hidden + g * net.S * H, dense + (n + g) * H, one, masked, units, outputs + (size_t)g * net.S * net.n_outputs);
     }
 }
 

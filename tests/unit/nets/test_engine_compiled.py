@@ -25,26 +25,24 @@ def why_not() -> str:
 needs_kernel = pytest.mark.skipif(bool(why_not()), reason=f"no compiled kernel: {why_not()}")
 
 
-def assert_same_posterior(one, other, value=0.01):
-    """Sigmas within 1 %, values within a share of sigma; the photon term, which no rounding touches, to 1e-3."""
+def assert_same_posterior(one, other):
+    """Sigmas to 0.3 %, values to 0.3 % of sigma; the photon term, which no rounding touches, to 1e-4."""
     for field in ("epistemic_FL", "aleatoric_FL", "total_FL"):
-        np.testing.assert_allclose(getattr(one, field), getattr(other, field), rtol=0.01, err_msg=field)
-    assert np.nanmax(np.abs(one.value_FL - other.value_FL) / other.total_FL) < value
-    np.testing.assert_allclose(one.photon_FL, other.photon_FL, rtol=1e-3)
+        np.testing.assert_allclose(getattr(one, field), getattr(other, field), rtol=3e-3, err_msg=field)
+    assert np.nanmax(np.abs(one.value_FL - other.value_FL) / other.total_FL) < 3e-3
+    np.testing.assert_allclose(one.photon_FL, other.photon_FL, rtol=1e-4)
     assert one.why_F == other.why_F
 
 
 @needs_kernel
 @pytest.mark.slow
-def test_the_shipped_networks_sigma_moves_by_less_than_a_percent():
+def test_the_shipped_networks_posterior_does_not_move():
     b = Bundle.load(default_bundle_path())
     flux, ivar = spectra(4)
     flux[0], ivar[2] = flux[0] * 1e-17, 0
     ivar[0] *= 1e34
     with Engine(b, threads=1, kernel="compiled") as fast, Engine(b, threads=1, kernel="plain") as plain:
-        # With 3 % dropped the rounding of the weights is nearly the same in every pass and does not average out:
-        # up to 4 % of sigma in value, which would add 0.08 % to an error.
-        assert_same_posterior(fast.predict(flux, ivar), plain.predict(flux, ivar), value=0.05)
+        assert_same_posterior(fast.predict(flux, ivar), plain.predict(flux, ivar))
 
 
 @needs_kernel
