@@ -130,11 +130,11 @@ def _disorderly(seed: int) -> type[Line]:
             self._sent: set[int] = set()
             super().__init__(*args, **options)
 
-        def _publish_next(self) -> None:
-            unsent = [seq for seq in range(1, self.spool.last_seq + 1) if seq not in self._sent][:NEAR]
+        def _publish_next(self, now_s: float) -> None:
+            unsent = [seq for seq in range(1, self.sender.spool.last_seq + 1) if seq not in self._sent][:NEAR]
             seq = int(rng.choice(unsent))
             self._sent.add(seq)
-            self._published += 1
+            self.sender.published += 1
             for _ in range(int(rng.integers(1, 3))):
                 if frames := self._kept(seq):
                     self._pub.send_multipart(frames)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import logging
 import threading
-import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -148,7 +147,7 @@ class Service:
     def recover(self, stop: threading.Event) -> None:
         """Go through what the journal holds, publishing nothing; an answer that is missing is asked for again."""
         while not stop.is_set() and self._recovering:
-            self._turn()
+            self.turn()
         self._is_unsafe = self._translator.unsafe is not None
 
     def look_at_locks(self) -> None:
@@ -170,11 +169,11 @@ class Service:
             if self._outbox is not None:
                 self._outbox.admit(self._watchman.generation)
 
-    def _deliver(self) -> None:
+    def deliver(self) -> None:
         """Send what telescope control has not dealt with, and say when it does not seem to listen."""
         if self._outbox is None:
             return
-        self._outbox.beat(time.monotonic())
+        self._outbox.beat(self._wall_ns() / 1e9)
         self._tell("access", self._outbox.reports)
         overdue = self._outbox.overdue
         if overdue != self._overdue:
@@ -201,11 +200,11 @@ class Service:
         try:
             self._started()
             while not stop.is_set():
-                self._turn()
+                self.turn()
                 self._tell("input-bad", ingest.reports)
                 self._tell("model-mismatch", self._inference.reports)
                 self.look_at_locks()
-                self._deliver()
+                self.deliver()
                 self._publisher.beat()
                 if ingest.error is not None:
                     raise ingest.error
@@ -219,11 +218,12 @@ class Service:
             self._alarms.close()
         return 0
 
-    def _turn(self) -> None:
-        """One step: an answer, a question, an event, a record, or nothing for :data:`WAIT_S`."""
+    def turn(self) -> bool:
+        """One step: an answer, a question, an event, a record, or nothing for :data:`WAIT_S`; False for nothing."""
         if self._asked is not None:
-            if (answer := self._inference.poll(WAIT_S)) is not None:
-                self._answered(self._asked, answer)
+            if (answer := self._inference.poll(WAIT_S)) is None:
+                return False
+            self._answered(self._asked, answer)
         elif self._questions:
             self._ask(self._questions.popleft())
         elif self._events:
@@ -232,7 +232,9 @@ class Service:
             self._take(item)
         elif not self._journal.wait(self._reader.number, WAIT_S):
             self._idle()
+            return False
         self._settle()
+        return True
 
     def _take(self, item: Record | Damage) -> None:
         if isinstance(item, Damage):
@@ -361,4 +363,4 @@ class Service:
         """Finish what was begun: an answer that is on its way still becomes advice."""
         until_ns = self._wall_ns() + int(DRAIN_S * 1e9)
         while self._busy and self._wall_ns() < until_ns:
-            self._turn()
+            self.turn()

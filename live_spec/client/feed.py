@@ -71,7 +71,7 @@ class Feed:
             endpoint, stream, spool, output=output, epoch=epoch, spool_bytes=spool_bytes, block_s=block_s, key=key
         )
         self.endpoint = self._line.endpoint
-        self.stream, self.epoch = stream, self._line.epoch
+        self.stream, self.epoch = stream, self._line.sender.epoch
 
     # -- what a pipeline calls -----------------------------------------------------------------------------------
 
@@ -202,7 +202,7 @@ class Feed:
         Raises:
             TimeoutError: When none does in time.
         """
-        self._line.wait(lambda: bool(self._line.handled), timeout, f"no daemon connected to {self.endpoint}")
+        self._line.wait(lambda: bool(self._line.sender.handled), timeout, f"no daemon connected to {self.endpoint}")
 
     def drain(self, timeout: float = 30.0, *, handled: bool = False) -> None:
         """Wait until all that was sent is on a daemon's disk or, with ``handled``, has been worked through.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
@@ -12,39 +11,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import zmq
-from pydantic import ValidationError
 from zmq.utils import z85
 
+from live_spec.client.sender import WINDOW, Sender
 from live_spec.core.messages import BadDocument, advice_from_json
 from live_spec.curve.door import Doorkeeper, lock, need_keys, show
 from live_spec.curve.keys import DAEMON, BadKey, Door, Peer, Role, SecretKey, read_secret
 from live_spec.events import Advice
-from live_spec.wire.frames import Frames, Message, to_frames
+from live_spec.wire.frames import Frames
 from live_spec.wire.intake import FeedError
-from live_spec.wire.messages import (
-    DESIGN_HEADER_MAX,
-    HEADER_MAX,
-    Bye,
-    Design,
-    Exposure,
-    Heartbeat,
-    VisitEnd,
-    output_endpoint,
-    replay_endpoint,
-    sentence,
-)
+from live_spec.wire.messages import Bye, Design, Exposure, Heartbeat, VisitEnd, output_endpoint, replay_endpoint
 from live_spec.wire.spool import FolderStore, MemoryStore, Spool
-
-WINDOW = 8  # unacknowledged messages on the fast path, so that PUB never reaches its high-water mark
-STALL_S = 0.5  # without an acknowledgement the fast path goes on this slowly: others may be listening
-FORGET_S = 600.0  # a daemon silent for so long holds nothing back any more while another one listens
-HEADER_ROOM = 4096  # bytes of a message besides its body, as the spool counts them beforehand
 
 
 class Line:
-    """Numbers messages, keeps them until they are acknowledged, publishes them, and sends again what was missed."""
+    """A :class:`~live_spec.client.sender.Sender` with its sockets, its clock and the lock around it."""
 
     def __init__(
         self,
@@ -59,26 +41,22 @@ class Line:
         key: Path | None,
     ) -> None:
         secret = _secret(key, (endpoint, output))
-        self.stream = stream
-        self.epoch = epoch or time.time_ns() // 1_000_000
+        epoch = epoch or time.time_ns() // 1_000_000
         if folder is None:
-            self.spool = Spool(MemoryStore(), spool_bytes)
+            spool = Spool(MemoryStore(), spool_bytes)
         else:
             store = FolderStore(folder)
-            self.epoch = store.epoch(self.epoch)
-            self.spool = Spool(store, spool_bytes, store.sizes())
-        self.handled: dict[str, int] = {}
-        """Last message that each daemon has worked through."""
+            epoch = store.epoch(epoch)
+            spool = Spool(store, spool_bytes, store.sizes())
+        self.sender = Sender(stream, epoch, spool)
         self.advice: deque[Advice] = deque(maxlen=1000)
         """Advice about visits of this line that nobody has taken yet; the oldest go first."""
         self._visits: set[str] = set()
         self._on_disk, self._block_s = folder is not None, block_s
         self._advised: set[str] = set()
-        self._heard_s: dict[str, float] = {}
         self._changed = threading.Condition()
         self._error: Exception | None = None
         self._closing = False
-        self._published = self.spool.last_seq
         self._context: zmq.Context[Any] = zmq.Context()
         self._keeper = None if secret is None else _keeper(self._context, secret)
         try:
@@ -109,25 +87,13 @@ class Line:
             FeedError: When a value is wrong, the spool stays full, or the line is closed.
         """
         with self._changed:
-            size = len(body) + HEADER_ROOM
-            self._changed.wait_for(lambda: self._error is not None or self.spool.fits(size), self._block_s)
+            self._changed.wait_for(lambda: self._error is not None or self.sender.fits(len(body)), self._block_s)
             self._check()
-            if not self.spool.fits(size):
-                used = f"{self.spool.n_bytes} of {self.spool.limit_bytes} bytes"
+            if not self.sender.fits(len(body)):
+                spool = self.sender.spool
+                used = f"{spool.n_bytes} of {spool.limit_bytes} bytes"
                 raise FeedError(f"the spool is full ({used}): no daemon took anything for {self._block_s:g} s")
-            seq = self.spool.last_seq + 1
-            plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in values.items()}
-            plain |= {"stream": self.stream, "epoch": self.epoch, "seq": seq, "sent_utc": utc_now()}
-            try:
-                header = kind.model_validate({**plain, "msg_id": f"{self.stream}:{self.epoch}:{seq}"})
-            except ValidationError as error:
-                raise FeedError(f"{kind.__name__.lower()}: {sentence(error)}") from None
-            frames = to_frames(Message(header, body))
-            if len(frames[1]) > (limit := DESIGN_HEADER_MAX if isinstance(header, Design) else HEADER_MAX):
-                raise FeedError(
-                    f"{header.kind}: a header of {len(frames[1])} bytes is too long; at most {limit} are sent"
-                )
-            self.spool.add(seq, frames)
+            header = self.sender.add(kind, values, body, sent_utc=utc_now())
             self._visits.add(header.visit)
         self._wake()
 
@@ -148,8 +114,9 @@ class Line:
         """Wait until every daemon has stored, or worked through, all that was sent."""
 
         def done() -> bool:
-            reached = min(self.handled.values(), default=0) if handled else self.spool.durable_seq
-            return reached >= self.spool.last_seq
+            sender = self.sender
+            reached = min(sender.handled.values(), default=0) if handled else sender.spool.durable_seq
+            return reached >= sender.spool.last_seq
 
         self.wait(done, timeout_s, f"the daemon has not {'handled' if handled else 'stored'} everything")
 
@@ -200,7 +167,7 @@ class Line:
         poller = zmq.Poller()
         for source in (self._router, self._sub, self._wake_r):
             poller.register(source, zmq.POLLIN)
-        beat_at = stalled_at = time.monotonic()
+        beat_at = time.monotonic()
         while not self._closing:
             ready = dict(poller.poll(100))
             if self._wake_r in ready:
@@ -210,50 +177,37 @@ class Line:
             if self._sub in ready:
                 self._take_advice(self._sub.recv_multipart())
             now = time.monotonic()
-            while self._published < self.spool.last_seq:
-                if self._published - self.spool.durable_seq >= WINDOW and now < stalled_at + STALL_S:
-                    break
-                self._publish_next()
-                stalled_at = now
+            while self.sender.may_publish(now):
+                self._publish_next(now)
             if now >= beat_at:
                 self._pub.send_multipart(self._beat(Heartbeat))
                 beat_at = now + 1.0
         self._pub.send_multipart(self._beat(Bye))
 
-    def _publish_next(self) -> None:
-        self._published += 1
-        if frames := self._kept(self._published):
+    def _publish_next(self, now_s: float) -> None:
+        with self._changed:
+            frames = self.sender.publish(now_s)
+        if frames:
             self._pub.send_multipart(frames, copy=False)
 
     def _kept(self, seq: int) -> Frames | None:
         with self._changed:
-            return self.spool.get(seq)
+            return self.sender.spool.get(seq)
 
     def _beat(self, kind: type[Heartbeat | Bye]) -> Frames:
         with self._changed:
-            last, oldest = self.spool.last_seq, self.spool.oldest_seq
-        beat = kind(stream=self.stream, epoch=self.epoch, seq=0, last_seq=last, oldest_seq=oldest)
-        return to_frames(Message(beat))
+            return self.sender.beat(kind)
 
     def _answer(self, frames: list[bytes]) -> None:
         """An acknowledgement trims the spool, a request is served from it; both are answered with a heartbeat."""
-        try:
-            peer, text = frames
-            order = json.loads(text)
-            name, mine = str(order["peer"]), (order["stream"], order["epoch"]) == (self.stream, self.epoch)
-            wanted = [int(seq) for seq in order["wanted"][: 2 * WINDOW]] if mine else []
-            durable, handled = (int(order["durable"]), int(order["handled"])) if mine else (0, 0)
-        except (ValueError, KeyError, TypeError, RecursionError):
-            return  # not one of ours
-        now = time.monotonic()
+        if len(frames) != 2:
+            return
+        peer, text = frames
         with self._changed:
-            self._heard_s[name] = now
-            for silent in [other for other, heard in self._heard_s.items() if heard < now - FORGET_S]:
-                self.spool.forget(silent)
-                del self._heard_s[silent], self.handled[silent]
-            self.spool.acknowledge(name, durable)
-            self.handled[name] = handled
+            wanted = self.sender.take(text, time.monotonic())
             self._changed.notify_all()
+        if wanted is None:
+            return
         for seq in wanted:
             if found := self._kept(seq):
                 self._router.send_multipart((peer, *found), copy=False)

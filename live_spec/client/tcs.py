@@ -49,6 +49,66 @@ class Outcome(StrEnum):
     """The same key with other bytes: left unanswered."""
 
 
+UNANSWERED = (Outcome.FENCED, Outcome.CONTRADICTED)
+
+
+class Ledger:
+    """What has been dealt with, in a file that outlives the process; no socket and no clock of its own.
+
+    Args:
+        state: The file.
+        act: What to do with a decision, within a transaction of that file; raising leaves it for the next time.
+        now: Seconds since 1970.
+    """
+
+    def __init__(
+        self, state: Path, act: Callable[[Decision, sqlite3.Connection], None], now: Callable[[], float] = time.time
+    ) -> None:
+        self._act, self._now = act, now
+        self._db = sqlite3.connect(state, isolation_level=None)
+        self._db.execute("PRAGMA synchronous=FULL")  # with the rollback journal: the WAL of old versions has a fault
+        self._db.execute(SCHEMA)
+
+    @property
+    def since(self) -> int:
+        """The highest number that was dealt with."""
+        return int(self._one("SELECT max(n) FROM dealt") or 0)
+
+    def deal(self, decision: Decision) -> Outcome:
+        """Act on a decision if it is to be acted on; what becomes of it is on disk when this returns."""
+        known = self._one("SELECT sha256 FROM dealt WHERE key = ?", decision.key)
+        if known is not None:
+            return Outcome.REPEATED if known == decision.sha256 else Outcome.CONTRADICTED
+        if decision.epoch < (self._one("SELECT max(epoch) FROM dealt") or 0):
+            return Outcome.FENCED
+        outcome = self._judge(decision)
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            row = (decision.key, decision.n, decision.epoch, decision.sha256, outcome.value)
+            self._db.execute("INSERT INTO dealt VALUES (?, ?, ?, ?, ?)", row)
+            if outcome is Outcome.ACTED:
+                self._act(decision, self._db)
+        return outcome
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _judge(self, decision: Decision) -> Outcome:
+        advice = decision.advice
+        if advice.valid_until is not None:
+            until = datetime.fromisoformat(advice.valid_until.replace("Z", "+00:00"))
+            if datetime.fromtimestamp(self._now(), UTC) > until:
+                return Outcome.EXPIRED
+        newer = "SELECT count(*) FROM dealt WHERE n > ? AND substr(key, 1, ?) = ?"
+        of_visit = f"{advice.visit}/"
+        is_old = self._one(newer, decision.n, len(of_visit), of_visit)
+        return Outcome.SUPERSEDED if is_old else Outcome.ACTED
+
+    def _one(self, query: str, *values: object) -> Any:
+        row = self._db.execute(query, values).fetchone()
+        return row[0] if row else None
+
+
 class Bridge:
     """Fetches decisions at ``endpoint``; used by one thread.
 
@@ -73,10 +133,7 @@ class Bridge:
     ) -> None:
         if key is None and (reason := need_keys(endpoint)):
             raise BadKey(reason)
-        self._act, self._now = act, now
-        self._db = sqlite3.connect(state, isolation_level=None)
-        self._db.execute("PRAGMA synchronous=FULL")  # with the rollback journal: the WAL of old versions has a fault
-        self._db.execute(SCHEMA)
+        self.ledger = Ledger(state, act, now)
         self._context: zmq.Context[Any] = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         limits = {
@@ -103,7 +160,7 @@ class Bridge:
         """Wait for a decision, deal with it, acknowledge it; gives what became of it."""
         if (now_s := time.monotonic()) >= self._hello_at_s:
             self._hello_at_s = now_s + HELLO_S
-            self._say(Hello(since=self._one("SELECT max(n) FROM dealt") or 0))
+            self._say(Hello(since=self.ledger.since))
         if not self._socket.poll(int(1000 * timeout_s)):
             return None
         try:
@@ -111,14 +168,14 @@ class Bridge:
         except BadMessage:
             self.refused += 1
             return None
-        outcome = self._deal(decision)
-        if outcome not in (Outcome.FENCED, Outcome.CONTRADICTED):
+        outcome = self.ledger.deal(decision)
+        if outcome not in UNANSWERED:
             self._say(Ack(key=decision.key, sha256=decision.sha256))
         return decision, outcome
 
     def close(self) -> None:
         self._context.destroy(linger=500)
-        self._db.close()
+        self.ledger.close()
 
     def __enter__(self) -> Bridge:
         return self
@@ -126,38 +183,8 @@ class Bridge:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
-    def _deal(self, decision: Decision) -> Outcome:
-        known = self._one("SELECT sha256 FROM dealt WHERE key = ?", decision.key)
-        if known is not None:
-            return Outcome.REPEATED if known == decision.sha256 else Outcome.CONTRADICTED
-        if decision.epoch < (self._one("SELECT max(epoch) FROM dealt") or 0):
-            return Outcome.FENCED
-        outcome = self._judge(decision)
-        with self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            row = (decision.key, decision.n, decision.epoch, decision.sha256, outcome.value)
-            self._db.execute("INSERT INTO dealt VALUES (?, ?, ?, ?, ?)", row)
-            if outcome is Outcome.ACTED:
-                self._act(decision, self._db)
-        return outcome
-
-    def _judge(self, decision: Decision) -> Outcome:
-        advice = decision.advice
-        if advice.valid_until is not None:
-            until = datetime.fromisoformat(advice.valid_until.replace("Z", "+00:00"))
-            if datetime.fromtimestamp(self._now(), UTC) > until:
-                return Outcome.EXPIRED
-        newer = "SELECT count(*) FROM dealt WHERE n > ? AND substr(key, 1, ?) = ?"
-        of_visit = f"{advice.visit}/"
-        is_old = self._one(newer, decision.n, len(of_visit), of_visit)
-        return Outcome.SUPERSEDED if is_old else Outcome.ACTED
-
     def _say(self, order: Hello | Ack) -> None:
         try:
             self._socket.send(order_to_bytes(order), zmq.NOBLOCK)
         except zmq.Again:
             return  # nobody is connected: the decision comes again, and so does this
-
-    def _one(self, query: str, *values: object) -> Any:
-        row = self._db.execute(query, values).fetchone()
-        return row[0] if row else None

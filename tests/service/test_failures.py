@@ -61,7 +61,7 @@ def test_a_full_disk_ends_the_daemon_and_the_message_stays_with_its_source(
     with pytest.raises(RuntimeError, match="the daemon ended in the middle"):
         visit_on_a_full_disk(rehearsal, monkeypatch)
     assert rehearsal.exit_code == 1
-    assert rehearsal.feed._line.spool.oldest_seq == 2  # not acknowledged, so still in the spool
+    assert rehearsal.feed._line.sender.spool.oldest_seq == 2  # not acknowledged, so still in the spool
 
 
 def test_an_endpoint_that_cannot_be_bound_is_said_before_anything_is_loaded(tmp_path: Path) -> None:

@@ -90,13 +90,13 @@ def test_a_daemon_that_comes_late_or_again_misses_nothing(tmp_path: Path) -> Non
 def test_what_the_fast_path_drops_is_sent_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng, publish = np.random.default_rng(2), Line._publish_next
 
-    def lossy(line: Line) -> None:
+    def lossy(line: Line, now_s: float) -> None:
         if rng.random() < 0.4:
-            line._published += 1  # as a full or unconnected PUB does, without a word
+            line.sender.published += 1  # as a full or unconnected PUB does, without a word
         else:
-            publish(line)
+            publish(line, now_s)
             if rng.random() < 0.3:
-                line._published -= 1  # and this one goes out twice
+                line.sender.published -= 1  # and this one goes out twice
 
     monkeypatch.setattr(Line, "_publish_next", lossy)
     with Feed("tcp://127.0.0.1:*") as feed, ingest(tmp_path, feed) as thread:
@@ -113,7 +113,7 @@ def test_an_acknowledged_message_is_on_disk_and_let_go(tmp_path: Path) -> None:
             visit = feed.design(1, plan=6, fibres=FIBRES)
             expose(feed, visit, 1, 12)  # 0.5 MB each: more than the spool holds, so it has to be let go of on the way
             feed.drain()
-            assert feed._line.spool.n_bytes == 0
+            assert feed._line.sender.spool.n_bytes == 0
         body = [item for item in read_journal(tmp_path) if isinstance(item, Record)][-1]
         assert body.number == 13
 
@@ -163,7 +163,7 @@ def test_a_source_that_starts_again_without_its_spool_leaves_a_gap(tmp_path: Pat
 
 
 def test_what_is_asked_for_in_vain_becomes_a_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Line, "_kept", lambda line, seq: None if seq == 3 else line.spool.get(seq))
+    monkeypatch.setattr(Line, "_kept", lambda line, seq: None if seq == 3 else line.sender.spool.get(seq))
     feed = Feed("tcp://127.0.0.1:*")
     with ingest(tmp_path, feed, retry_s=(0.05, 0.05)) as thread:
         visit = feed.design(1, plan=6, fibres=FIBRES)
@@ -213,7 +213,7 @@ def test_statement_25_mistakes_are_refused_with_a_sentence_and_nothing_is_sent(
     with Feed("tcp://127.0.0.1:*") as feed:
         with pytest.raises((FeedError, TimeoutError), match=words):
             call(feed)
-        assert feed._line.spool.last_seq == 0
+        assert feed._line.sender.spool.last_seq == 0
 
 
 def test_numpy_numbers_are_numbers(tmp_path: Path) -> None:

@@ -152,8 +152,8 @@ def test_row_two_daemons_the_bridge_does_not_believe_the_one_that_was_replaced(t
     acted: list[str] = []
     bridge = Bridge("ipc:///nowhere", tmp_path / "tcs.sqlite", lambda decision, db: acted.append(decision.key))
     new, old = (Decision(n, epoch, advice(n).id, advice_json(advice(n))) for n, epoch in ((1, 9), (2, 8)))
-    assert bridge._deal(new) is Outcome.ACTED
-    assert bridge._deal(old) is Outcome.FENCED
+    assert bridge.ledger.deal(new) is Outcome.ACTED
+    assert bridge.ledger.deal(old) is Outcome.FENCED
     assert acted == ["v1/1/1"]
     bridge.close()
 
@@ -177,8 +177,8 @@ def test_what_is_over_or_superseded_is_acknowledged_and_not_acted_on(line: Line,
     lasting = replace(ADVICE, valid_until=None)
     items = (9, lasting), (8, replace(lasting, id=f"{ADVICE.visit}/3/1"))
     newer, older = (Decision(n, 1, item.id, advice_json(item)) for n, item in items)
-    assert line.bridge._deal(newer) is Outcome.ACTED
-    assert line.bridge._deal(older) is Outcome.SUPERSEDED
+    assert line.bridge.ledger.deal(newer) is Outcome.ACTED
+    assert line.bridge.ledger.deal(older) is Outcome.SUPERSEDED
     assert actions(tmp_path) == ["v2/1/1", ADVICE.id]
 
 
@@ -186,8 +186,10 @@ def test_row_equivocation_of_a_decision_is_neither_acted_on_nor_acknowledged(tmp
     acted: list[str] = []
     bridge = Bridge("ipc:///nowhere", tmp_path / "tcs.sqlite", lambda decision, db: acted.append(decision.key))
     first = replace(advice(1))
-    assert bridge._deal(Decision(1, 1, first.id, advice_json(first))) is Outcome.ACTED
-    assert bridge._deal(Decision(1, 1, first.id, advice_json(replace(first, cause="other")))) is Outcome.CONTRADICTED
+    assert bridge.ledger.deal(Decision(1, 1, first.id, advice_json(first))) is Outcome.ACTED
+    assert (
+        bridge.ledger.deal(Decision(1, 1, first.id, advice_json(replace(first, cause="other")))) is Outcome.CONTRADICTED
+    )
     assert acted == [first.id]
     bridge.close()
 
@@ -195,16 +197,16 @@ def test_row_equivocation_of_a_decision_is_neither_acted_on_nor_acknowledged(tmp
 def test_an_action_that_fails_is_tried_again(line: Line, tmp_path: Path) -> None:
     line.give(1)
     bridge = line.connect()
-    good = bridge._act
+    good = bridge.ledger._act
 
     def bad(decision: Decision, db: sqlite3.Connection) -> None:
         good(decision, db)
         raise RuntimeError("the sequencer is away")
 
-    bridge._act = bad
+    bridge.ledger._act = bad
     with pytest.raises(RuntimeError, match="the sequencer is away"):
         line.outcomes(1)
-    bridge._act = good
+    bridge.ledger._act = good
     assert line.outcomes(1) == [("v1/1/1", Outcome.ACTED)]
     assert actions(tmp_path) == ["v1/1/1"]
 
