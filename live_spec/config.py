@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
-import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -26,7 +26,9 @@ from live_spec import plugins
 from live_spec.alarms import AlarmKind
 from live_spec.durations import Duration
 from live_spec.labels import LABELS, unit
+from live_spec.mistakes import listed, near
 from live_spec.selection import selector
+from live_spec.variables import read
 
 
 class Model(BaseModel):
@@ -87,9 +89,7 @@ class Target(Model):
     def _labels_exist(cls, goals: Goals) -> Goals:
         for label, sigma in goals.items():
             if label not in LABELS:
-                near = difflib.get_close_matches(label, LABELS, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise ValueError(f"{label!r} is no label; labels are {', '.join(LABELS)}{hint}")
+                raise ValueError(f"{label!r} is no label; labels are {', '.join(LABELS)}{near(label, list(LABELS))}")
             if not 0 < sigma < (1000 if unit(label) == "K" else 1):
                 raise ValueError(f"goal for {label} must be a positive 1-sigma limit in {unit(label)}, not {sigma}")
         return goals
@@ -139,9 +139,8 @@ class Rule(Model):
     def _kind_exists(cls, kind: str) -> str:
         known = {*KINDS, *plugins.offered(plugins.RULES)}
         if kind not in known:
-            near = difflib.get_close_matches(kind, sorted(known), n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{kind!r} is no kind of rule; kinds are {', '.join(sorted(known))}{hint}")
+            kinds = sorted(known)
+            raise ValueError(f"{kind!r} is no kind of rule; kinds are {', '.join(kinds)}{near(kind, kinds)}")
         return kind
 
     @field_validator("fraction", "confidence", mode="before")
@@ -304,27 +303,38 @@ class ConfigError(ValueError):
     """The configuration has mistakes; ``str()`` lists all of them, a line each."""
 
 
-def parse(text: str, *, name: str) -> Config:
-    """Parse TOML text into a configuration.
+def parse(text: str, *, name: str, environ: Mapping[str, str] = MappingProxyType({})) -> Config:
+    """Parse TOML text into a configuration; single values of an environment take precedence.
 
     Raises:
-        ConfigError: With one line per mistake: line number where it can be found, key, what is allowed, did-you-mean.
+        ConfigError: With one line per mistake: line number or variable, key, what is allowed, did-you-mean.
     """
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name}: not valid TOML: {error}") from None
+    given, lines = read(environ, Config)
+    for (section, key), (_, value) in given.items():
+        if isinstance(raw.setdefault(section, {}), dict):
+            raw[section][key] = value
     try:
-        return Config.model_validate(raw)
-    except ValidationError as error:
-        lines = sorted({_sentence(dict(problem), text) for problem in error.errors()})
+        loaded = Config.model_validate(raw)
+    except ValidationError:
+        lines += listed(Config, raw, text, {place: variable for place, (variable, _) in given.items()})
+    else:
+        if not lines:
+            return loaded
+    raise problems(name, lines)
+
+
+def problems(name: str, lines: list[str]) -> ConfigError:
+    """All mistakes of a file, a line each."""
     count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
-    body = "\n".join(f"  line {line:>3}  {words}" if line else f"  {words}" for line, words in lines)
-    raise ConfigError(f"{name}: {count}, nothing was started\n{body}")
+    return ConfigError("\n  ".join([f"{name}: {count}, nothing was started", *lines]))
 
 
-def load(path: Path) -> Config:
-    """Read a configuration file.
+def load(path: Path, environ: Mapping[str, str] = MappingProxyType({})) -> Config:
+    """Read a configuration file; single values of an environment take precedence.
 
     Raises:
         ConfigError: When the file cannot be read or has mistakes.
@@ -335,59 +345,4 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not UTF-8 text") from None
-    return parse(text, name=str(path))
-
-
-def _sentence(problem: dict[str, Any], text: str) -> tuple[int, str]:
-    """One mistake as (line number or 0, words)."""
-    location = tuple(problem["loc"])
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".") or "file"
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(location[-1]), _keys_at(location[:-1]), n=1)
-        message = "unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
-    elif problem["type"] == "literal_error":
-        allowed = re.findall(r"'([^']*)'", str(problem["ctx"]["expected"]))
-        near = difflib.get_close_matches(str(problem["input"]), allowed, n=1)
-        message += f", not {problem['input']!r}" + (f"; did you mean {near[0]!r}?" if near else "")
-    elif problem["type"] not in ("missing", "value_error"):
-        message += f", not {problem['input']!r}"
-    return _line_of(location, text), f"{path}: {message}"
-
-
-def _keys_at(location: tuple[Any, ...]) -> list[str]:
-    model: Any = Config
-    for part in location:
-        if isinstance(part, str) and isinstance(model, type) and issubclass(model, BaseModel):
-            annotation = model.model_fields[part].annotation if part in model.model_fields else None
-            inner = [a for a in getattr(annotation, "__args__", ()) if isinstance(a, type)]
-            model = inner[0] if inner else annotation
-    if not (isinstance(model, type) and issubclass(model, BaseModel)):
-        return []
-    return [field.alias or name for name, field in model.model_fields.items()]
-
-
-def _line_of(location: tuple[Any, ...], text: str) -> int:
-    """The line on which a key path is set, found by walking the file's table headers; 0 when it is nowhere."""
-    tables = [part for part in location if isinstance(part, str)]
-    counts: dict[str, int] = {}
-    wanted_indices = [part for part in location if isinstance(part, int)]
-    best, current = 0, ""
-    for number, line in enumerate(text.splitlines(), 1):
-        stripped = line.strip()
-        if header := re.match(r"^\[\[?([^\]]+)\]\]?", stripped):
-            current = header[1].strip()
-            if stripped.startswith("[["):
-                counts[current] = counts.get(current, -1) + 1
-            if current.split(".") == tables[: len(current.split("."))] and _index_fits(counts, current, wanted_indices):
-                best = number
-            continue
-        key = re.match(r"^([A-Za-z0-9_\-]+)\s*=", stripped)
-        prefix = [] if not current else current.split(".")
-        if key and [*prefix, key[1]] == tables[: len(prefix) + 1] and _index_fits(counts, current, wanted_indices):
-            best = number
-    return best
-
-
-def _index_fits(counts: dict[str, int], table: str, wanted: list[int]) -> bool:
-    return table not in counts or not wanted or counts[table] == wanted[0]
+    return parse(text, name=str(path), environ=environ)

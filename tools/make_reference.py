@@ -61,7 +61,9 @@ def _command(command: click.Command, name: str, parent: click.Context) -> Iterat
 
 
 def configuration() -> str:
-    lines = ["# Configuration keys", "", "One TOML file; an unknown key is a mistake; times carry their unit.", "",
+    lines = ["# Configuration keys", "", "One TOML file; an unknown key is a mistake; times carry their unit. "
+             "A key outside `[[target]]` and `[[policy.rule]]` is also",
+             "an environment variable: `LIVE_SPEC_LIMITS_STALE_STOP` for `limits.stale_stop`, and so on.", "",
              "| key | meaning | allowed | default |", "|---|---|---|---|"]  # fmt: skip
     for key in keys():
         default = "must be given" if key.default is PydanticUndefined else f"`{show_value(key.default, key.kind)}`"

@@ -21,8 +21,7 @@ import click
 import zmq
 
 from live_spec.alarms import ALARMS
-from live_spec.commands.config_keys import found_config
-from live_spec.config import load
+from live_spec.commands.config_keys import live_config
 from live_spec.core.alarms import Change
 from live_spec.curve.canary import Bound
 from live_spec.curve.keys import MAY_ASK, SecretKey
@@ -232,7 +231,7 @@ def override(
     from live_specd.ear import heard
 
     if connect is None:
-        config = load(path or found_config())
+        config = live_config(path)
         snapshot = heard(config.io.output, key or own_key(config))
         where: str | None = endpoint(Path(config.io.record))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -22,6 +23,7 @@ from live_spec.events import TargetState, Verdict
 from live_spec.labels import INDEX
 from live_spec.snapshot import Snapshot
 from live_spec.synthesis.field import SimulatedField, simulate_field
+from live_spec.variables import PREFIX
 from live_spec.view.format import plural
 from live_spec.view.theme import THEMES
 from live_spec.view.ui import Ui
@@ -158,12 +160,14 @@ def stage(options: list[str], bundle: str) -> Iterator[tuple[Ear, Callable[[], b
     asked_to_stop = threading.Event()
     before = {n: signal.signal(n, lambda *_: asked_to_stop.set()) for n in (signal.SIGTERM, signal.SIGHUP)}
 
+    own = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}  # never the site's
+
     def start(name: str, *arguments: str) -> subprocess.Popen[bytes]:
         with (folder / f"{name}.log").open("wb") as log:
             # A session of its own: ctrl-c reaches the demo alone, which then ends the others in order.
             process = subprocess.Popen(
                 [sys.executable, "-m", *arguments], stdin=subprocess.PIPE, stdout=log, stderr=log,
-                start_new_session=True,
+                start_new_session=True, env=own,
             )  # fmt: skip
         processes.append(process)
         return process

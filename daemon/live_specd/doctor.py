@@ -14,8 +14,8 @@ from pathlib import Path
 
 import click
 
-from live_spec.commands.config_keys import found_config
-from live_spec.config import Config, ConfigError, load
+from live_spec.commands.config_keys import found_config, live_config
+from live_spec.config import Config, ConfigError
 
 SCHEMA = "live-spec.doctor/1"
 OLDEST = (3, 11)
@@ -65,7 +65,7 @@ def examine(path: Path) -> Iterator[Check]:
     yield torch
     config: Config | None = None
     try:
-        config = loaded = load(path)
+        config = loaded = live_config(path)
     except ConfigError as error:
         there = path.is_file()
         step = f"live-spec config validate {path}" if there else "live-spec init"

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import click
 
-from live_spec.commands.config_keys import found_config
-from live_spec.config import load
+from live_spec.commands.config_keys import found_config, live_config
 from live_specd.daemon import log, run
 
 
@@ -30,7 +29,7 @@ from live_specd.daemon import log, run
 @click.option("--source", type=click.Choice(["LIVE", "REPLAY", "DEMO"]), default="LIVE", hidden=True)
 def serve(path: Path, fresh: bool, source: str) -> None:
     """Take spectra in, give advice out, until SIGTERM or ctrl-c; both drain and exit with 0."""
-    config = load(path)
+    config = live_config(path)
     start_logging()
     rule = config.policy.active_rule
     words = "config %s (sha %s), policy %s v%d, mode %s"

@@ -19,8 +19,8 @@ from typing import Any, Protocol
 import click
 import zmq
 
-from live_spec.commands.config_keys import found_config
-from live_spec.config import ConfigError, Display, load
+from live_spec.commands.config_keys import found_config, live_config
+from live_spec.config import ConfigError, Display
 from live_spec.curve.keys import SecretKey
 from live_spec.snapshot import Snapshot
 from live_spec.view.format import clean
@@ -136,7 +136,7 @@ def looks() -> tuple[Display, str]:
     if not path.is_file():
         return Display(), ""
     try:
-        return load(path).display, ""
+        return live_config(path).display, ""
     except ConfigError as error:
         return Display(), f"looks are not those of the configuration: {str(error).splitlines()[0]}"
 

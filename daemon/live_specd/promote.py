@@ -15,8 +15,8 @@ from typing import Any
 
 import click
 
-from live_spec.commands.config_keys import found_config
-from live_spec.config import Config, load
+from live_spec.commands.config_keys import found_config, live_config
+from live_spec.config import Config
 from live_spec.core.advisor import Advisor
 from live_spec.core.goals import GoalTable
 from live_spec.core.visit import Judged
@@ -188,7 +188,7 @@ def promote(runs: tuple[Path, ...], path: Path, author: str | None, reason: str 
     """
     if (author is None) != (reason is None) or (author is not None and not (author.strip() and (reason or "").strip())):
         raise click.UsageError("--author and --reason go together, and neither is empty")
-    config = load(path)
+    config = live_config(path)
     rule = config.policy.active_rule
     found, bundle = measure(runs or tuple(journals(Path(config.io.record))), config)
     allowed, why = may_advise(found.stops, found.wrong, rule.confidence)

@@ -30,7 +30,7 @@ def _which_night(command: Options) -> Options:
         ),
         click.option(
             "--run", "folder", type=click.Path(path_type=Path, file_okay=False),
-            help="The folder of the journal; by default the one that [io] record names.",
+            help="The folder of the journal; by default the one that [io] record names, in FILE or on this machine.",
         ),
     ):  # fmt: skip
         command = option(command)
@@ -65,6 +65,7 @@ def handover(folder: Path | None, config_path: Path | None, mjd: int | None, as_
 
 
 def _facts(folder: Path | None, config_path: Path | None, mjd: int | None) -> dict[str, Any]:
+    from live_spec.commands.config_keys import found_config, live_config
     from live_spec.config import Config, load
     from live_specd.night import NoJournal, read_night
     from live_specd.night_facts import facts
@@ -72,7 +73,8 @@ def _facts(folder: Path | None, config_path: Path | None, mjd: int | None) -> di
 
     if folder is None and config_path is None and mjd is None:
         raise click.UsageError("which night? Give --run FOLDER, or -c FILE, or --mjd -1")
-    config = load(config_path) if config_path else Config()
+    here = live_config() if found_config().is_file() else Config()
+    config = load(config_path) if config_path else here
     folder = folder or Path(config.io.record)
     name, window = None, None
     if mjd is not None:

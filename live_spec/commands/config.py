@@ -22,10 +22,11 @@ def config() -> None:
 @click.argument("file", type=FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def validate(file: Path, as_json: bool) -> None:
-    """Check FILE and list every mistake in it; exit 3 when there is one."""
+    """Check FILE, and the variables of the environment that go with it, and list every mistake; exit 3 when there is
+    one."""
     from live_spec.config import load
 
-    checked = load(file)
+    checked = load(file, os.environ)
     rule = checked.policy.active_rule
     summary = {
         "schema": "live-spec.config-validate/1",
@@ -46,17 +47,18 @@ def validate(file: Path, as_json: bool) -> None:
 @click.argument("file", type=FILE, required=False)
 @click.option("--origin", is_flag=True, help="One line per key, with where its value comes from.")
 def show(file: Path | None, origin: bool) -> None:
-    """Print FILE with every default filled in, as JSON; without FILE, the defaults."""
-    from live_spec.config import Config, load
+    """Print what holds, as JSON: FILE, or the one that is found, with every default and the environment."""
+    from live_spec.commands.config_keys import found_config, origins
+    from live_spec.config import load, parse
 
-    loaded = load(file) if file else Config()
+    path = file or found_config()
+    there = path if file or path.is_file() else None
+    loaded = load(there, os.environ) if there else parse("", name="environment", environ=os.environ)
     if not origin:
         click.echo(json.dumps(loaded.model_dump(mode="json", by_alias=True), indent=2))
         return
-    from live_spec.commands.config_keys import origins
-
-    rows = origins(file.read_text("utf-8") if file else "", str(file) if file else "default")
-    for key, value, source in rows:
+    text = there.read_text("utf-8") if there else ""
+    for key, value, source in origins(text, str(path), os.environ):
         click.echo(f"{key:<28} {value:<44} {source}")
 
 
@@ -78,18 +80,22 @@ def explain(key: str, as_json: bool) -> None:
     for found in chosen:
         required = found.default is PydanticUndefined
         default = None if required else show_value(found.default, found.kind)
-        rows.append({"key": found.path, "meaning": found.doc, "allowed": found.kind, "default": default})
+        row = {"key": found.path, "meaning": found.doc, "allowed": found.kind, "default": default}
+        rows.append({**row, "variable": found.variable})
     if as_json:
         click.echo(json.dumps({"schema": "live-spec.config-explain/1", "keys": rows}))
         return
     for row in rows:
         click.echo(f"{row['key']}\n  {row['meaning']}\n  allowed: {row['allowed']}")
         click.echo(f"  default: {row['default']}" if row["default"] is not None else "  must be given")
+        if row["variable"]:
+            click.echo(f"  variable: {row['variable']}")
 
 
 @config.command()
 def paths() -> None:
-    """Print where a configuration is looked for; the first that exists is used."""
+    """Print where a configuration is looked for; the first that exists is used. Above it are --config and single values
+    of the environment."""
     from live_spec.commands.config_keys import candidates
 
     used = False

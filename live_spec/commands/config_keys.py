@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -20,7 +21,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from live_spec import config as module
-from live_spec.config import Config
+from live_spec.config import Config, load
+from live_spec.mistakes import line_of, path_of
+from live_spec.variables import names, read
 
 FILE_NAME = "live-spec.toml"
 
@@ -36,6 +39,8 @@ class Key:
     """:data:`PydanticUndefined` for a key that must be given."""
     kind: str
     """What may stand there, in words."""
+    variable: str | None
+    """The environment variable that sets it."""
 
 
 def candidates(environ: Mapping[str, str], home: Path) -> list[tuple[str, Path]]:
@@ -56,9 +61,21 @@ def found_config() -> Path:
     return next((path for path in paths if path.is_file()), Path(FILE_NAME))
 
 
+def live_config(path: Path | None = None) -> Config:
+    """The configuration of this machine: of a file, by default the one that is found, and of the environment.
+
+    For what runs or shows the daemon here. What judges recordings reads the file it is given and nothing else.
+
+    Raises:
+        ConfigError: When the file cannot be read, or it or the environment has mistakes.
+    """
+    return load(path or found_config(), os.environ)
+
+
 def keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[Key]:
     """Every key, in the order in which it is declared."""
     docs = _docs()
+    variables = {".".join(place): variable for variable, place in names(Config).items()}
     for name, field in model.model_fields.items():
         path = f"{prefix}{field.alias or name}"
         inner = _inner(field)
@@ -66,7 +83,8 @@ def keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[Key]:
             yield from keys(inner, f"{path}.")
         else:
             doc = docs.get((model.__name__, name), "")
-            yield Key(path, _plain(doc), field.get_default(call_default_factory=True), _kind(field))
+            default = field.get_default(call_default_factory=True)
+            yield Key(path, _plain(doc), default, _kind(field), variables.get(path))
 
 
 def show_value(value: Any, kind: str = "") -> str:
@@ -81,9 +99,10 @@ def show_value(value: Any, kind: str = "") -> str:
     return json.dumps(value)
 
 
-def origins(text: str, name: str) -> list[tuple[str, str, str]]:
-    """Key, value and origin (``file:line`` or ``default``) of everything in a valid configuration."""
-    loaded, raw, rows = module.parse(text, name=name), tomllib.loads(text), []
+def origins(text: str, name: str, environ: Mapping[str, str] = MappingProxyType({})) -> list[tuple[str, str, str]]:
+    """Key, value and origin (``file:line``, ``$VARIABLE`` or ``default``) of everything in a valid configuration."""
+    loaded, raw, rows = module.parse(text, name=name, environ=environ), tomllib.loads(text), []
+    variables, _ = read(environ, Config)
 
     def walk(model: BaseModel, given: Any, location: tuple[str | int, ...]) -> None:
         for field_name, field in type(model).model_fields.items():
@@ -96,10 +115,11 @@ def origins(text: str, name: str) -> list[tuple[str, str, str]]:
                 for n, item in enumerate(value):
                     walk(item, inside[n] if isinstance(inside, list) else None, (*here, n))
             else:
-                line = module._line_of(here, text) if inside is not None else 0
-                path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in here).lstrip(".")
+                line = line_of(here, text) if inside is not None else 0
                 origin = (f"{name}:{line}" if line else name) if inside is not None else "default"
-                rows.append((path, show_value(value, _kind(field)), origin))
+                if here in variables:
+                    origin = f"${variables[here][0]}"
+                rows.append((path_of(here), show_value(value, _kind(field)), origin))
 
     walk(loaded, raw, ())
     return rows
@@ -190,6 +210,7 @@ __all__ = [
     "first_file",
     "found_config",
     "keys",
+    "live_config",
     "origins",
     "show_value",
 ]

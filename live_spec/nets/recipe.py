@@ -8,7 +8,8 @@ from typing import Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from live_spec.config import ConfigError, Model
+from live_spec.config import ConfigError, Model, problems
+from live_spec.mistakes import listed
 from live_spec.nets.training import Schedule
 
 
@@ -94,11 +95,13 @@ def load_recipe(path: Path) -> Recipe:
         ConfigError: When the file cannot be read or has mistakes, all of which are listed.
     """
     try:
-        return Recipe.model_validate(tomllib.loads(path.read_text("utf-8")))
+        text = path.read_text("utf-8")
+        raw = tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
-    except ValidationError as error:
-        mistakes = [f"  {'.'.join(map(str, one['loc'])) or 'file'}: {one['msg']}" for one in error.errors()]
-        raise ConfigError("\n".join([f"{path}: {len(mistakes)} problems, nothing was started", *mistakes])) from None
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError:
+        raise problems(str(path), listed(Recipe, raw, text, {})) from None

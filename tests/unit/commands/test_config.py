@@ -35,15 +35,22 @@ def test_configurations_that_ship_are_valid(path: Path, capsys: pytest.CaptureFi
     assert ": ok (sha " in capsys.readouterr().out
 
 
-def test_22_all_mistakes_are_listed_and_the_exit_code_is_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_statement_22_all_mistakes_are_listed_and_the_exit_code_is_3(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / "wrong.toml"
     path.write_text(MISTAKES)
-    assert exits("validate", str(path)) == 3
-    out, err = capsys.readouterr()
-    assert not out
-    assert "3 problems, nothing was started" in err
-    for words in ("line   3", "line   6", "line   8", "did you mean 'fe_h'", "did you mean 'active'", '"60 s"'):
-        assert words in err
+    for command in (["config", "validate", str(path)], ["serve", "--config", str(path)]):
+        with pytest.raises(SystemExit) as ended:
+            main(command)
+        assert ended.value.code == 3
+        out, err = capsys.readouterr()
+        assert not out
+        assert "3 problems, nothing was started" in err
+        for words in ("line   3", "line   6", "line   8", "did you mean 'fe_h'", "did you mean 'active'", '"60 s"'):
+            assert words in err
+    assert [found.name for found in tmp_path.iterdir()] == ["wrong.toml"], "a folder was made"
 
 
 @pytest.mark.parametrize("content", [b"schema = [", b"\xff\xfe", None])

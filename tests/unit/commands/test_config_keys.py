@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 
+import jsonschema
 import pytest
 from click.testing import CliRunner
 
@@ -59,7 +61,7 @@ stale_stop = "4 min"
 """
 
 
-def test_23_show_origin_tells_for_each_value_where_it_comes_from(tmp_path: Path) -> None:
+def test_statement_23_show_origin_tells_for_each_value_where_it_comes_from(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_text(TEXT)
     rows = {key: (value, origin) for key, value, origin in origins(TEXT, "x.toml")}
@@ -73,6 +75,48 @@ def test_23_show_origin_tells_for_each_value_where_it_comes_from(tmp_path: Path)
     shown = RUN.invoke(config, ["show", "--origin", str(path)])
     assert shown.exit_code == 0
     assert f"{path}:10" in shown.stdout
+
+
+def test_statement_23_a_variable_of_the_environment_stands_above_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(TEXT)
+    for name, text in {"LIMITS_STALE_STOP": "7 min", "MODEL_DRAWS": "30", "NOTIFY_COMMAND": '["say"]'}.items():
+        monkeypatch.setenv(f"LIVE_SPEC_{name}", text)
+    for source in ([str(path)], []):
+        monkeypatch.setenv("LIVE_SPEC_CONFIG", str(path))
+        shown = RUN.invoke(config, ["show", "--origin", *source])
+        assert shown.exit_code == 0, shown.exception
+        rows = {line.split()[0]: line for line in shown.stdout.splitlines()}
+        assert rows["limits.stale_stop"].split()[1:] == ['"7', 'min"', "$LIVE_SPEC_LIMITS_STALE_STOP"]
+        assert rows["model.draws"].split()[1:] == ["30", "$LIVE_SPEC_MODEL_DRAWS"]
+        assert rows["notify.command"].split()[1:] == ['["say"]', "$LIVE_SPEC_NOTIFY_COMMAND"]
+        assert rows["target[1].name"].split()[1:] == ['"b"', f"{path}:6"]
+        assert json.loads(RUN.invoke(config, ["show", *source]).stdout)["limits"]["stale_stop"] == 420.0
+    assert load(path).limits.stale_stop == 240.0, "what judges recordings reads the file alone"
+
+
+def test_statement_23_the_schema_takes_what_we_write_and_refuses_what_we_refuse() -> None:
+    """As an editor does, which compares the file with the schema and knows nothing else."""
+    schema = json.loads(RUN.invoke(config, ["schema"]).stdout)
+    check = jsonschema.Draft202012Validator(schema)
+    check.check_schema(schema)
+    for path in sorted((Path(__file__).parents[3] / "configs").glob("*.toml")):
+        if not path.name.startswith("train-"):
+            check.validate(tomllib.loads(path.read_text("utf-8")))
+    check.validate(tomllib.loads(first_file("apogee-n")))
+    for wrong in ("[limit]\na = 1", "[limits]\nstale_stop = 60", '[policy]\nmode = "live"', '[io]\nrecrod = "x"'):
+        assert not check.is_valid(tomllib.loads(f"schema = 1\n{wrong}")), wrong
+
+
+def test_every_key_of_a_single_table_has_one_variable() -> None:
+    variables = {key.path: key.variable for key in keys() if key.variable}
+    assert len(set(variables.values())) == len(variables) > 25
+    assert {key.path for key in keys()} - set(variables) == {
+        key.path for key in keys() if key.path.startswith(("target.", "policy.rule.")) or key.path == "schema"
+    }
+    assert "variable: LIVE_SPEC_IO_RECORD" in RUN.invoke(config, ["explain", "io.record"]).stdout
 
 
 def test_explain_a_key_a_section_and_a_mistake() -> None:

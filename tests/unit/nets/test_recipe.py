@@ -28,9 +28,9 @@ def test_every_mistake_of_a_recipe_is_told(tmp_path):
     with pytest.raises(ConfigError, match="4 problems") as caught:
         load_recipe(path)
     for words in (
-        "colour: Extra",
+        "colour: unknown key",
         "training.batch: Input should be greater",
-        "training.epoch: Extra",
+        "training.epoch: unknown key; did you mean 'epochs'?",
         "two rising numbers",
     ):
         assert words in str(caught.value)
