@@ -6,7 +6,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -20,7 +20,7 @@ from live_specd.control import Control
 from live_specd.decisions import Decisions
 from live_specd.inference import Inference, ModelInfo, WorkerFailed
 from live_specd.ingest import Ingest
-from live_specd.journal import Journal, JournalInUse, Kind, read_journal
+from live_specd.journal import Damage, Journal, JournalInUse, Kind, Record, read_journal
 from live_specd.outbox import Outbox
 from live_specd.reception import inboxes_of
 from live_specd.service import Service
@@ -42,11 +42,18 @@ class Refused(click.ClickException):
 class Clock:
     """UTC in nanoseconds that never steps back: the wall clock at the start, then monotonic time."""
 
-    def __init__(self, at_least_ns: int = 0) -> None:
-        self._start_ns, self._zero_ns = max(time.time_ns(), at_least_ns), time.monotonic_ns()
+    def __init__(self) -> None:
+        self._start_ns, self._zero_ns = time.time_ns(), time.monotonic_ns()
 
     def __call__(self) -> int:
         return self._start_ns + time.monotonic_ns() - self._zero_ns
+
+    def not_before(self, records: Iterable[Record | Damage]) -> Iterator[Record | Damage]:
+        """Pass records on, and go on after the latest: the wall clock may have been set back between two starts."""
+        for record in records:
+            if isinstance(record, Record):
+                self._start_ns += max(0, record.at_ns - self())
+            yield record
 
 
 def run(
@@ -96,7 +103,7 @@ def run(
             config, model, source=source, journal=journal, decisions=decisions, inference=inference, output=output,
             wall_ns=clock, control=control.endpoint, watchman=watchman, outbox=outbox,
         )  # fmt: skip
-        inboxes = inboxes_of(service.recall(read_journal(folder)))
+        inboxes = inboxes_of(service.recall(clock.not_before(read_journal(folder))))
         log.info("input %s, output %s, log %s", config.io.input, config.io.output, folder)
         if journal.torn_bytes:
             log.warning("the journal ended in %d torn bytes; they are in %s", journal.torn_bytes, folder / "torn")

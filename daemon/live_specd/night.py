@@ -20,7 +20,7 @@ from live_spec.wire.predictions import answer_from_bytes
 from live_specd.alarms import change_of
 from live_specd.journal import Damage, Kind, Record, read_journal, segments
 from live_specd.nights_by_mjd import Between
-from live_specd.reception import gap_of
+from live_specd.reception import contradiction_of, gap_of
 
 
 @dataclass
@@ -180,6 +180,8 @@ def _take(night: Night, record: Record) -> None:
         night.promotions.append((record.at_ns, why))
     elif gap := gap_of(record):
         night.gaps.append((record.at_ns, gap.sentence))
+    elif doubt := contradiction_of(record):
+        night.gaps.append((record.at_ns, doubt))
 
 
 def promotion_of(record: Record) -> str | None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from live_spec.curve.keys import Peer
-from live_spec.wire.frames import from_frames
+from live_spec.wire.frames import Message, from_frames
 from live_spec.wire.messages import BadMessage, Bye, Heartbeat, canonical, header_from_bytes, header_to_bytes
 from live_spec.wire.ordering import Gap, Inbox
 from live_specd.journal import Damage, Journal, Kind, Record
@@ -69,7 +69,7 @@ class Reception:
         self._heard_s: dict[str, float] = {}
         self._came_s: dict[str, float] = {}
         self._stored, self._ack_at_s = 0, 0.0
-        self.counts = {"messages": 0, "bytes": 0, "refused": 0, "gaps": 0, "requested": 0}
+        self.counts = {"messages": 0, "bytes": 0, "refused": 0, "gaps": 0, "requested": 0, "contradictions": 0}
         self.reports: deque[str] = deque(maxlen=100)
         """Sentences for people, taken by the main loop; the oldest are dropped, the counts stay."""
 
@@ -98,7 +98,7 @@ class Reception:
         else:
             self._came_s[header.stream] = now_s
             if sentence := inbox.offer(message):
-                self.reports.append(sentence)
+                self._keep_contradiction(message, sentence)
         self._store(inbox)
 
     def orders(self, now_s: float) -> list[bytes]:
@@ -110,6 +110,13 @@ class Reception:
         if not self._inboxes:  # nothing heard yet: knock, so that the source answers with a heartbeat
             return [self._order({"stream": "", "epoch": 0, "wanted": [], "durable": 0, "handled": 0})]
         return [self._report(inbox, wanted[stream]) for stream, inbox in self._inboxes.items()]
+
+    def _keep_contradiction(self, message: Message, sentence: str) -> None:
+        """A number came with two contents: the first stands, the other is kept beside it, and advice is withheld."""
+        self.counts["contradictions"] += 1
+        event = {"event": "contradiction", "reason": sentence, "header": message.header.model_dump(exclude_none=True)}
+        self._journal.append(Kind.EVENT, canonical(event), message.body)
+        self.reports.append(sentence)
 
     def _store(self, inbox: Inbox) -> None:
         """Write what the inbox gives out."""
@@ -188,3 +195,9 @@ def gap_of(record: Record) -> Gap | None:
     if values.pop("event") != "gap":
         return None
     return Gap(**values)
+
+
+def contradiction_of(record: Record) -> str | None:
+    """What an event record tells of a number that came with two contents, if it does."""
+    values = json.loads(record.header)
+    return str(values["reason"]) if values["event"] == "contradiction" else None

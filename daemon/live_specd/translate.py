@@ -13,7 +13,7 @@ from live_spec.wire.messages import BadMessage, Design, Exposure, VisitEnd, head
 from live_specd.control import override_of
 from live_specd.front_end import FrontEnd
 from live_specd.journal import Kind, Record
-from live_specd.reception import gap_of
+from live_specd.reception import contradiction_of, gap_of
 from live_specd.watchman import trouble_of
 
 
@@ -43,6 +43,8 @@ class Translator:
             if (trouble := trouble_of(record)) is not None:
                 self.unsafe = trouble or None
                 return [InputLost(None, self.unsafe)] if self.unsafe else []
+            if (doubt := contradiction_of(record)) is not None:
+                return [InputLost(None, doubt)]
             gap = gap_of(record)
             if gap is None:
                 return []

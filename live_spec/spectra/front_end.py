@@ -85,6 +85,8 @@ def sanitise(
         pixel_flags_FQ: APOGEE_PIXMASK bits.
         bad_bits: Flags that cost a pixel its information.
     """
+    with np.errstate(over="ignore"):  # what single precision cannot hold is no number either
+        flux_FQ, ivar_FQ = (np.asarray(array).astype(np.float32, copy=False) for array in (flux_FQ, ivar_FQ))
     finite = np.isfinite(flux_FQ) & np.isfinite(ivar_FQ)
     ivar = np.where(finite, ivar_FQ, 0.0)
     negative = ivar < 0

@@ -101,7 +101,9 @@ GARBAGE: list[tuple[str, Callable[[Night], tuple[bytes, ...]], str]] = [
 
 
 @pytest.mark.parametrize(("make", "words"), [case[1:] for case in GARBAGE], ids=[case[0] for case in GARBAGE])
-def test_garbage_on_the_socket(night: Night, make: Callable[[Night], tuple[bytes, ...]], words: str) -> None:
+def test_row_oversize_many_frames_and_garbage_on_the_socket(
+    night: Night, make: Callable[[Night], tuple[bytes, ...]], words: str
+) -> None:
     until(lambda: (night.source.emit(*make(night)), words in night.daemon.log)[1], f"the log says: {words}")
     visit = night.open()
     night.expose(visit)
@@ -119,7 +121,7 @@ def test_garbage_on_the_socket(night: Night, make: Callable[[Night], tuple[bytes
     ],
     ids=["bit flip", "truncated", "header", "oversize", "lost"],
 )
-def test_damaged_on_the_way_it_is_asked_for_again(night: Night, how: Any, words: str | None) -> None:
+def test_row_corrupt_frame_or_oversize_is_asked_for_again(night: Night, how: Any, words: str | None) -> None:
     visit, shape = night.open(), {"n_fibres": 4, "n_pixels": 8575, "frame": "rest", "grid": "apstar-8575"}
     frames = night.source.frames(Exposure, spectra_to_body(good(1)), visit=visit, exposure=1, **shape)
     night.source.emit(*how(frames))
@@ -147,7 +149,7 @@ BODIES: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("changes", "words"), [case[1:] for case in BODIES], ids=[case[0] for case in BODIES])
-def test_a_wrong_body_is_said_and_withholds_advice_in_that_visit(
+def test_row_wrong_grid_or_body_is_said_and_withholds_advice_in_that_visit(
     night: Night, changes: dict[str, Any], words: str
 ) -> None:
     visit = night.open()
@@ -174,7 +176,7 @@ SPOILT_PIXELS: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize("changes", [case[1] for case in SPOILT_PIXELS], ids=[case[0] for case in SPOILT_PIXELS])
-def test_spectra_without_information_never_count_as_done(night: Night, changes: dict[str, Any]) -> None:
+def test_row_nan_and_negative_ivar_never_count_as_done(night: Night, changes: dict[str, Any]) -> None:
     visit = night.open()
     night.expose(visit, 1, **changes)
     first = night.advice(visit, 1)

@@ -75,7 +75,7 @@ def test_everything_arrives_in_order_with_its_contents(tmp_path: Path) -> None:
     )
 
 
-def test_a_daemon_that_comes_late_or_again_misses_nothing(tmp_path: Path) -> None:
+def test_row_pub_drop_a_daemon_that_comes_late_or_again_misses_nothing(tmp_path: Path) -> None:
     with Feed("tcp://127.0.0.1:*") as feed:
         visit = feed.design(1, plan=6, fibres=FIBRES)
         expose(feed, visit, 1, 30)  # published before anyone listens
@@ -87,7 +87,7 @@ def test_a_daemon_that_comes_late_or_again_misses_nothing(tmp_path: Path) -> Non
     assert numbers(tmp_path) == list(range(1, 52))
 
 
-def test_what_the_fast_path_drops_is_sent_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_pub_drop_what_the_fast_path_drops_is_sent_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng, publish = np.random.default_rng(2), Line._publish_next
 
     def lossy(line: Line, now_s: float) -> None:
@@ -131,7 +131,7 @@ def test_a_full_spool_makes_the_caller_wait_and_then_says_so() -> None:
         feed.visit_end(visit)
 
 
-def test_a_source_with_a_folder_goes_on_after_its_own_death(tmp_path: Path) -> None:
+def test_row_publisher_dies_a_source_with_a_folder_goes_on(tmp_path: Path) -> None:
     first = Feed("tcp://127.0.0.1:*", spool=tmp_path / "spool")
     visit = first.design(1, plan=6, fibres=FIBRES)
     expose(first, visit, 1, 3)
@@ -143,7 +143,7 @@ def test_a_source_with_a_folder_goes_on_after_its_own_death(tmp_path: Path) -> N
     assert numbers(tmp_path / "journal") == [1, 2, 3, 4, 5]
 
 
-def test_a_source_that_starts_again_without_its_spool_leaves_a_gap(tmp_path: Path) -> None:
+def test_row_publisher_restart_without_its_spool_leaves_a_gap(tmp_path: Path) -> None:
     with ExitStack() as stack:
         first = Feed("tcp://127.0.0.1:*", epoch=1)
         endpoint = first.endpoint

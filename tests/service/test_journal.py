@@ -43,7 +43,7 @@ def test_records_come_back_in_order_and_numbered(tmp_path: Path) -> None:
     journal.close()
 
 
-def test_a_tail_torn_at_any_byte_is_kept_aside_and_cut_away(tmp_path: Path) -> None:
+def test_row_torn_write_at_any_byte_is_kept_aside_and_cut_away(tmp_path: Path) -> None:
     filled(tmp_path / "whole", 3)
     data = (tmp_path / "whole" / f"{1:012d}.log").read_bytes()
     ends = [0]
@@ -141,7 +141,7 @@ def test_a_short_write_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert contents_of(tmp_path) == [(b"header", bytes(100))]
 
 
-def test_a_second_daemon_is_refused_with_a_sentence(tmp_path: Path) -> None:
+def test_row_two_daemons_the_journal_refuses_the_second(tmp_path: Path) -> None:
     journal = opened(tmp_path)
     with pytest.raises(JournalInUse, match="is in use by another live-spec daemon"):
         opened(tmp_path)
@@ -164,7 +164,7 @@ def test_advice_is_written_once(tmp_path: Path) -> None:
     decisions.close()
 
 
-def test_a_newer_table_is_not_touched(tmp_path: Path) -> None:
+def test_row_upgrade_a_newer_table_is_not_touched(tmp_path: Path) -> None:
     decisions = Decisions(tmp_path / "decisions.sqlite")
     decisions._db.execute("PRAGMA user_version=99").fetchall()
     decisions.close()

@@ -21,7 +21,7 @@ from live_spec.client import Feed
 GOOD = {"visit": "v", "author": "kp", "action": "hold", "reason": "moon", "note": "", "expires_after": None}
 
 
-def test_what_is_wrong_with_a_request_is_said() -> None:
+def test_row_operator_error_is_said() -> None:
     assert wrong(GOOD) == ""
     for change, words in [
         ({"author": " "}, "a name"), ({"action": "stop"}, "hold, accept, clear"), ({"reason": "mood"}, "weather"),

@@ -80,7 +80,7 @@ def test_every_exposure_gets_its_verdict_and_a_snapshot(site: Site) -> None:
     site.feed.drain(handled=True)
 
 
-def test_a_killed_worker_costs_nothing_but_time(site: Site) -> None:
+def test_row_gpu_hang_a_killed_worker_costs_nothing_but_time(site: Site) -> None:
     site.announce("v2")
     first = site.daemon.worker_pid()
     site.daemon.kill_worker()
@@ -91,7 +91,7 @@ def test_a_killed_worker_costs_nothing_but_time(site: Site) -> None:
     site.feed.visit_end("v2")
 
 
-def test_a_second_daemon_on_the_same_folder_exits_75(site: Site) -> None:
+def test_row_two_daemons_the_second_on_the_same_folder_exits_75(site: Site) -> None:
     second = Daemon(site.daemon.folder, site.daemon.bundle, site.daemon.input, output=site.daemon.output)
     second.start(wait=False)
     assert second.process is not None
@@ -99,7 +99,7 @@ def test_a_second_daemon_on_the_same_folder_exits_75(site: Site) -> None:
     assert "is in use by another live-spec daemon" in site.daemon.log
 
 
-def test_killed_at_any_point_the_daemon_arrives_at_the_same_verdicts(
+def test_row_daemon_killed_at_any_point_it_arrives_at_the_same_verdicts(
     small_bundle: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     site = open_site(tmp_path / "site", small_bundle)

@@ -237,7 +237,7 @@ def test_a_grid_that_is_not_ours_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep", [0.001, 0.01, 0.1, 0.4, 0.9])
-def test_a_truncated_file_gets_a_sentence(tmp_path: Path, keep: float) -> None:
+def test_row_malformed_fits_file_gets_a_sentence(tmp_path: Path, keep: float) -> None:
     whole = ap_star(tmp_path / "whole.fits").read_bytes()
     cut = tmp_path / "cut.fits"
     cut.write_bytes(whole[: int(len(whole) * keep)])
@@ -246,7 +246,7 @@ def test_a_truncated_file_gets_a_sentence(tmp_path: Path, keep: float) -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_garbage_inside_a_header_raises_nothing_else(tmp_path: Path, seed: int) -> None:
+def test_row_malformed_fits_header_raises_nothing_else(tmp_path: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
     content = bytearray(ap_star(tmp_path / "whole.fits").read_bytes()[:20_000])
     for at in rng.integers(9, 9000, 60):

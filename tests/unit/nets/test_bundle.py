@@ -81,7 +81,7 @@ def edit(path, **changes):
     (path / "bundle.json").write_text(json.dumps(card | changes))
 
 
-def test_altered_or_missing_files_are_refused(saved):
+def test_row_bad_model_altered_or_missing_files_are_refused(saved):
     _, path = saved
     weights = path / "weights.safetensors"
     data = bytearray(weights.read_bytes())

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from live_spec import archive
 from live_spec.spectra.front_end import SpectraRejected, sanitise, to_rest_frame
@@ -57,6 +60,21 @@ def test_every_cause_is_counted_and_nothing_of_it_remains() -> None:
     assert clean.pixel_flags_FQ[0, 7:11].tolist() == flags[0, 7:11].tolist()
     for now, then in zip((flux, ivar, flags), before, strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+@given(
+    arrays(np.float64, st.tuples(st.just(3), st.integers(1, 12)), elements=st.floats(width=64)),
+    st.integers(0, 2**32 - 1),
+)
+def test_row_nan_inf_and_negative_ivar_never_leave_the_cleaning(flux: np.ndarray, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    ivar = rng.permutation(flux.ravel()).reshape(flux.shape)
+    clean, report = sanitise(flux, ivar, rng.integers(-(2**31), 2**31, flux.shape))
+    assert np.isfinite(clean.flux_FQ).all()
+    assert np.isfinite(clean.ivar_FQ).all()
+    assert (clean.ivar_FQ >= 0).all()
+    assert not clean.flux_FQ[clean.ivar_FQ == 0].any()
+    assert (report.n_good_F == (clean.ivar_FQ > 0).sum(axis=1)).all()
 
 
 @pytest.mark.parametrize("native", [True, False])

@@ -79,7 +79,7 @@ def test_anything_else_is_refused_with_a_sentence(data: bytes, layout: Layout, w
         decode_columns(data, layout, optional=("wave",))
 
 
-def test_mutated_bytes_never_kill_the_process() -> None:
+def test_row_malformed_arrow_never_kills_the_process() -> None:
     # Behind the checksum nobody would see these; Arrow alone dies of some when it does not validate in full.
     rng = np.random.default_rng(3)
     for _ in range(1500):

@@ -104,7 +104,7 @@ def test_fibres_that_come_twice_are_refused() -> None:
     assert isinstance(found, WholeExposure)
 
 
-def test_chunks_that_never_came_are_said_when_the_exposure_is_closed() -> None:
+def test_row_publisher_dies_chunks_that_never_came_are_said() -> None:
     messages, assembler = chunks(field(), 8), Assembler()
     assert assembler.add(messages[0]) == []
     (next_exposure,) = chunks(field(1), N, exposure=2)

@@ -23,7 +23,7 @@ def taken(inbox: Inbox) -> list[int | Gap]:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_every_message_comes_out_once_and_in_order(seed: int) -> None:
+def test_row_reorder_every_message_comes_out_once_and_in_order(seed: int) -> None:
     rng = np.random.default_rng(seed)
     n, inbox, spool = 60, Inbox("a/b", capacity=5), Spool(MemoryStore(), 1 << 20)
     for seq in range(1, n + 1):
@@ -44,7 +44,7 @@ def test_every_message_comes_out_once_and_in_order(seed: int) -> None:
     assert inbox.missing(5) == []
 
 
-def test_a_lost_tail_shows_in_the_heartbeat_alone() -> None:
+def test_row_lost_tail_shows_in_the_heartbeat_alone() -> None:
     inbox = Inbox("a/b")
     inbox.offer(message(1))
     assert taken(inbox) == [1]
@@ -72,7 +72,7 @@ def test_what_is_given_up_is_a_gap_in_its_place() -> None:
     assert taken(inbox) == [2, 3]
 
 
-def test_a_source_that_starts_again_closes_its_old_epoch() -> None:
+def test_row_publisher_restart_closes_its_old_epoch() -> None:
     inbox = Inbox("a/b")
     for seq in (1, 3, 6):
         inbox.offer(message(seq))
@@ -85,7 +85,7 @@ def test_a_source_that_starts_again_closes_its_old_epoch() -> None:
     assert inbox.counts["late"] == 1
 
 
-def test_the_same_number_with_other_contents_is_said() -> None:
+def test_row_equivocation_the_same_number_with_other_contents_is_said() -> None:
     inbox = Inbox("a/b")
     inbox.offer(message(1))
     assert inbox.offer(message(1)) is None
