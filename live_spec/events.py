@@ -105,6 +105,8 @@ class ExposureReduced:
     message: str = ""
     received_at: str | None = None
     """When it arrived by the daemon's clock, UTC; only to see whether the two clocks agree."""
+    reader: str = ""
+    """The plug-in that read its files, with its distribution's version; empty when none did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +315,8 @@ class Advice:
     contributions: tuple[Contribution, ...] = ()
     code: str = ""
     """Version of live-spec."""
+    plugins: tuple[str, ...] = ()
+    """Rule and readers of other distributions that made it: ``rule brightest of my-survey 1.2``."""
     override: str | None = None
     """Who holds the field, why and how long, in words."""
     binding: Binding | None = None

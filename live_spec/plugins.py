@@ -53,6 +53,11 @@ def load(entry: EntryPoint) -> Any:
     return loaded
 
 
+def named(entry: EntryPoint) -> str:
+    """A plug-in as an advice names it: ``rule brightest of my-survey 1.2``."""
+    return f"{entry.group.rpartition('.')[2].removesuffix('s')} {entry.name} of {origin(entry)}"
+
+
 def origin(entry: EntryPoint) -> str:
     """The distribution an entry point comes from, with its version."""
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown distribution"

@@ -81,6 +81,7 @@ def expose(feed: Feed, visit: ArchivedVisit, number: int) -> None:
         exptime_s=spectrum.exptime_s,
         observed_at=_end(spectrum),
         tier=spectrum.tier,
+        reader=spectrum.reader,
     )
 
 

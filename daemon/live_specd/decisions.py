@@ -72,8 +72,13 @@ class Decisions:
         assert body is None or isinstance(body, bytes)
         return body
 
-    def record(self, key: str, body: bytes) -> bytes:
-        """Store an advice, to be sent; gives what is stored under its id, which are older bytes when there were any."""
+    def record(self, key: str, body: bytes, *, send: bool = True) -> bytes:
+        """Store an advice; gives what is stored under its id, which are older bytes when there were any.
+
+        Args:
+            send: Whether telescope control is to have it. One that it is not to have (shadow mode) also takes back what
+                still waits: the telescope must not act on an advice whose successor it may not hear.
+        """
         digest = hashlib.sha256(body).hexdigest()
         with self._db:  # one transaction: what was decided is sent, and nothing else is
             self._db.execute(
@@ -82,7 +87,8 @@ class Decisions:
                 (key, body, digest),
             ).fetchall()
             if self._db.changes():
-                self._db.execute("INSERT INTO outbox (n) SELECT max(n) FROM decision").fetchall()
+                hand_out = "INSERT INTO outbox (n) SELECT max(n) FROM decision" if send else "DELETE FROM outbox"
+                self._db.execute(hand_out).fetchall()
         stored = self.get(key)
         assert stored is not None
         return stored

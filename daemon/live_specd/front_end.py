@@ -74,6 +74,7 @@ class FrontEnd:
             rv_kms_F=np.concatenate([none_FP[:, 0], *(rest.rv_kms_F.astype(np.float32) for rest in done)]),
             fibre_notes=notes,
             message=whole.message,
+            reader=header.reader or "",
         )
 
     def close(self) -> None:

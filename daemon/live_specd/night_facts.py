@@ -279,6 +279,7 @@ def _appendix(night: Night) -> dict[str, Any]:
     return {
         "version": __version__,
         "rules": sorted({a.rule for _, a in night.all_advice}),
+        "plugins": sorted({plugin for _, a in night.all_advice for plugin in a.plugins}),
         "rerun": f"live-spec replay {night.folder.name} --json",
         "citation": "Leung & Bovy 2019, MNRAS 483, 3255",
     }

@@ -293,7 +293,7 @@ class Service:
         """Decide once, write it down, then say it: what was said before stands, whatever comes out now."""
         body = advice_json(advice)
         known = self._decisions.get(advice.id)
-        stored = self._decisions.record(advice.id, body)
+        stored = self._decisions.record(advice.id, body, send=advice.mode == "advise")
         if advice.id not in self._journalled:
             self._journal.append(Kind.ADVICE, advice.id.encode(), stored)
             self._journalled.add(advice.id)

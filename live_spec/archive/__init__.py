@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import resources
 from importlib.metadata import EntryPoint
 from os import PathLike
@@ -67,17 +68,17 @@ def read(path: str | PathLike[str], part: int | None = None) -> tuple[ArchivedSp
 
 def _ask(entry: EntryPoint, path: Path, start: bytes) -> tuple[ArchivedSpectrum, ...] | None:
     """What the reader of another distribution makes of a file; ``None`` when it is not its own."""
-    reader, who = plugins.load(entry), f"the reader {entry.name} of {plugins.origin(entry)}"
+    reader, who = plugins.load(entry), plugins.named(entry)
     try:
         found = reader(path, start)
         spectra = None if found is None else tuple(found)
     except Exception as error:  # the code of others may fail in any way
-        raise UnreadableFile(f"{path.name}: {who} failed: {str(error) or repr(error)}") from error
+        raise UnreadableFile(f"{path.name}: the {who} failed: {str(error) or repr(error)}") from error
     for one in spectra or ():
         if not isinstance(one, ArchivedSpectrum) or not one.flux.shape == one.ivar.shape == one.pixel_flags.shape:
-            raise UnreadableFile(f"{path.name}: {who} gave {type(one).__name__}, expected ArchivedSpectrum with flux, "
-                                 "ivar and flags of one length")  # fmt: skip
-    return spectra
+            expected = "expected ArchivedSpectrum with flux, ivar and flags of one length"
+            raise UnreadableFile(f"{path.name}: the {who} gave {type(one).__name__}, {expected}")
+    return spectra and tuple(replace(one, reader=who) for one in spectra)
 
 
 def samples() -> tuple[ArchivedSpectrum, ...]:

@@ -59,6 +59,8 @@ class ArchivedSpectrum:
     """APOGEE_STARFLAG bits."""
     catalogue: dict[str, float] = field(default_factory=dict)
     """Parameters the file gives, ours where they are ASPCAP's (``teff``), with a prefix where not (``rv_teff``)."""
+    reader: str | None = None
+    """The plug-in that read it, with its distribution's version; ``None`` when live-spec did."""
 
 
 def ivar_of(error: NDArray[Any], flux: NDArray[Any]) -> NDArray[np.float32]:

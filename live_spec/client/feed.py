@@ -125,6 +125,7 @@ class Feed:
         exptime_s: float | None = None,
         observed_at: str | None = None,
         tier: str = "apCframe",
+        reader: str | None = None,
     ) -> None:
         """Send the spectra of one exposure.
 
@@ -143,6 +144,7 @@ class Feed:
             dither: Dither position, ``A`` or ``B``.
             observed_at: End of the exposure, UTC.
             tier: Kind of product: apCframe, ap1D, apPlate, apVisit, apStar.
+            reader: What read the files, with its version, when it was not this program: the advice names it.
         Raises:
             FeedError: When shapes, values or units are not these, or the spool stays full.
         """
@@ -156,7 +158,7 @@ class Feed:
             {
                 "visit": name, "exposure": n, "dither": dither, "tier": tier, "exptime_s": exptime_s,
                 "frame": frame or ("rest" if wave is None else "observed"), "observed_at": observed_at,
-                "grid": APSTAR.name if wave is None else None, "bc_kms": one_bc,
+                "grid": APSTAR.name if wave is None else None, "bc_kms": one_bc, "reader": reader,
             },
             arrays,
         )  # fmt: skip

@@ -8,8 +8,8 @@
 once per key. What it does outside it may do again after a death in the middle, and must allow for that: most telescope
 commands do ("stop exposure 5" when 5 is over is nothing).
 
-A decision is not acted on, but still acknowledged, when its time is over or a later one has superseded it. One from a
-daemon that has been replaced is left unanswered.
+A decision is not acted on, but still acknowledged, when its time is over, a later one has superseded it, or its mode is
+not ``advise`` (a daemon in shadow mode sends none). One from a daemon that has been replaced is left unanswered.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ class Outcome(StrEnum):
     ACTED = "acted"
     EXPIRED = "expired"
     SUPERSEDED = "superseded"
+    SHADOW = "shadow"
+    """It was for people to compare with, not for the telescope: acknowledged, never acted on."""
     REPEATED = "repeated"
     """It was dealt with before: acknowledged again."""
     FENCED = "fenced"
@@ -95,6 +97,8 @@ class Ledger:
 
     def _judge(self, decision: Decision) -> Outcome:
         advice = decision.advice
+        if advice.mode != "advise":
+            return Outcome.SHADOW
         if advice.valid_until is not None:
             until = datetime.fromisoformat(advice.valid_until.replace("Z", "+00:00"))
             if datetime.fromtimestamp(self._now(), UTC) > until:

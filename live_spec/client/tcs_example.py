@@ -17,7 +17,7 @@ ACTIONS = "CREATE TABLE IF NOT EXISTS action (n INTEGER PRIMARY KEY, key TEXT NO
 def act(decision: Decision, db: sqlite3.Connection) -> None:
     """Queue the command of a decision; a real bridge would hand it to the sequencer here."""
     advice = decision.advice
-    if advice.verdict.value == "STOP" and advice.mode == "advise":
+    if advice.verdict.value == "STOP":
         command = f"stop after exposure {advice.exposure} of {advice.visit}"
     else:
         command = "none, follow the plan"
@@ -40,7 +40,7 @@ def tcs_example(endpoint: str, state: Path, key: Path | None, count: int | None,
             if found is None:
                 continue
             decision, outcome = found
-            n_dealt += outcome in (Outcome.ACTED, Outcome.EXPIRED, Outcome.SUPERSEDED)
+            n_dealt += outcome in (Outcome.ACTED, Outcome.EXPIRED, Outcome.SUPERSEDED, Outcome.SHADOW)
             verdict, cause = decision.advice.verdict.value, decision.advice.cause
             if as_json:
                 values = {"key": decision.key, "outcome": outcome.value, "verdict": verdict, "cause": cause}

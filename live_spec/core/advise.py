@@ -8,7 +8,7 @@ from datetime import timedelta
 from live_spec import __version__
 from live_spec.config import Config
 from live_spec.core.cause import binding_target, cause, contributions, limiting_label, why_no_target_counts
-from live_spec.core.rules import Decision
+from live_spec.core.rules import Decision, made_by
 from live_spec.core.visit import Asked, Judged, Visit, moment
 from live_spec.events import Advice, TargetState, Verdict
 
@@ -114,6 +114,7 @@ def _advice(
         supersedes=earlier.id if earlier else None,
         finish=decision.finish,
         code=__version__,
+        plugins=(*made_by(policy.active_rule), *(asked.readers if asked else ())),
         contributions=contributions(judged, visit.goals) if judged else (),
         override=visit.held(exposure) or None,
         binding=binding_target(judged, visit.goals, policy.active_rule.fraction) if judged else None,

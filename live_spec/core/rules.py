@@ -90,6 +90,11 @@ def ready(rule: Rule) -> None:
         plugins.load(plugins.offered(plugins.RULES)[rule.kind])
 
 
+def made_by(rule: Rule) -> tuple[str, ...]:
+    """The plug-in behind a rule, with its version; empty for a rule of the core."""
+    return () if rule.kind in RULES else (plugins.named(plugins.offered(plugins.RULES)[rule.kind]),)
+
+
 def decide(rule: Rule, situation: Situation) -> Decision:
     """Apply a rule of any kind. What another distribution's rule may do is bounded: it fails to NO ADVICE."""
     if (own := RULES.get(rule.kind)) is not None:

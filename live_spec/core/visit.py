@@ -59,6 +59,8 @@ class Asked:
     doubts: tuple[str, ...]
     """Why the input is not complete; empty when it is."""
     inputs: tuple[str, ...]
+    readers: tuple[str, ...]
+    """Plug-ins that read the exposures so far."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ class Visit:
     """Latest note against a fibre."""
     lost: list[str] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)
+    readers: list[str] = field(default_factory=list)
     quality: dict[int, tuple[str, ...]] = field(default_factory=dict)
     """Doubts about each exposure; they last as long as the exposure is in the sum."""
     alarms: list[RaiseAlarm] = field(default_factory=list)
@@ -171,6 +174,8 @@ class Visit:
         self.notes.update(event.fibre_notes)
         if event.message:
             self.inputs.append(event.message)
+        if event.reader and event.reader not in self.readers:
+            self.readers.append(event.reader)
         combined = self.spectra.combine()
         info_EF = self.spectra.per_exposure("info_F")
         row_F = np.flatnonzero(combined.info_F > 0)
@@ -194,6 +199,7 @@ class Visit:
             sn2=self._sn2(info_EF),
             doubts=tuple(doubt for doubt in doubts if doubt not in self.accepted),
             inputs=self.messages,
+            readers=tuple(self.readers),
         )
         return PredictLabels(
             visit=self.design.visit,

@@ -12,7 +12,7 @@ from live_spec.events import InputLost
 from live_spec.wire.frames import Message, Spectra, spectra_from
 from live_spec.wire.messages import BadMessage, Exposure
 
-SAME = ("n_chunks", "n_pixels", "frame", "grid", "dither", "exptime_s", "observed_at", "tier", "bc_kms")
+SAME = ("n_chunks", "n_pixels", "frame", "grid", "dither", "exptime_s", "observed_at", "tier", "bc_kms", "reader")
 """What all chunks of an exposure must agree on."""
 
 

@@ -109,6 +109,8 @@ class Exposure(Envelope):
     """Kind of product the spectra come from: apCframe, ap1D, apPlate, apVisit, apStar, ..."""
     bc_kms: float | None = None
     """Barycentric correction of the whole exposure, km/s; per fibre it is a column of the body."""
+    reader: Name | None = None
+    """The plug-in that read its files, with its distribution's version: it is named in the advice."""
 
     @model_validator(mode="after")
     def _chunk_within(self) -> Exposure:

@@ -55,7 +55,7 @@ class Line:
     def give(self, *numbers: int, **changes: Any) -> None:
         for n in numbers:
             item = replace(advice(n), **changes)
-            self.decisions.record(item.id, advice_json(item))
+            self.decisions.record(item.id, advice_json(item), send=item.mode == "advise")
 
     def connect(self) -> Bridge:
         self.bridge = Bridge(self.endpoint, self.folder / "tcs.sqlite", act, now=lambda: self.utc_s)
@@ -180,6 +180,29 @@ def test_what_is_over_or_superseded_is_acknowledged_and_not_acted_on(line: Line,
     assert line.bridge.ledger.deal(newer) is Outcome.ACTED
     assert line.bridge.ledger.deal(older) is Outcome.SUPERSEDED
     assert actions(tmp_path) == ["v2/1/1", ADVICE.id]
+
+
+def test_feature_20_in_the_shadow_nothing_goes_to_the_telescope_and_what_waits_is_taken_back(line: Line) -> None:
+    line.give(1)
+    line.give(2, mode="shadow")  # the uncertainties are no longer believed
+    bridge = line.connect()
+    turns = [(line.outbox.beat(0.1 * n), bridge.turn(0.02))[1] for n in range(20)]
+    assert turns == [None] * 20
+    assert [key for key, _ in line.decisions.all()] == ["v1/1/1", "v2/1/1"]  # on record all the same
+    line.give(1)  # a recovery says it again
+    line.give(3)
+    assert line.outcomes(1) == [("v3/1/1", Outcome.ACTED)]
+    assert actions(line.folder) == ["v3/1/1"]
+
+
+def test_feature_20_a_bridge_does_not_act_on_shadow_advice_whoever_sends_it(tmp_path: Path) -> None:
+    acted: list[str] = []
+    bridge = Bridge("ipc:///nowhere", tmp_path / "tcs.sqlite", lambda decision, db: acted.append(decision.key))
+    shadow, real = replace(advice(1), mode="shadow"), advice(2)
+    assert bridge.ledger.deal(Decision(1, 1, shadow.id, advice_json(shadow))) is Outcome.SHADOW
+    assert bridge.ledger.deal(Decision(2, 1, real.id, advice_json(real))) is Outcome.ACTED
+    assert acted == [real.id]
+    bridge.close()
 
 
 def test_row_equivocation_of_a_decision_is_neither_acted_on_nor_acknowledged(tmp_path: Path) -> None:

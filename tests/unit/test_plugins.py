@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import zipfile
@@ -10,7 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from helpers.night import design, light, play, verdicts
+from live_specd.replay import replay
+from live_specd.report import report
 
 from live_spec import archive, plugins
 from live_spec.archive import UnreadableFile
@@ -115,6 +119,7 @@ def test_a_rule_of_another_distribution_decides_and_has_its_options() -> None:
     advice = verdicts(play(Advisor(config), FIELD))
     assert [a.verdict for a in advice] == [Verdict.CONTINUE] * 3 + [Verdict.STOP]
     assert advice[-1].cause == "S/N 80"
+    assert all(a.plugins == ("rule brightest of tiny-survey 0.3",) for a in advice)
     other = parse(with_rule("brightest", "options = { snr = 50 }"), name="c.toml")
     assert other.sha != config.sha
     assert verdicts(play(Advisor(other), FIELD))[1].verdict is Verdict.STOP
@@ -157,6 +162,29 @@ def test_a_reader_of_another_distribution_reads_its_files_and_leaves_the_others(
     path.write_text("# two columns\n1 nonsense\n")
     with pytest.raises(UnreadableFile, match=r"star.txt: the reader two-columns of tiny-survey 0.3 failed: .*nonsense"):
         archive.read(path)
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.slow
+def test_advice_names_the_rule_and_the_reader_that_made_it_in_the_journal_and_in_the_report(
+    small_bundle: Path, tmp_path: Path
+) -> None:
+    """A file of theirs is played through the daemon under a rule of theirs; both are on record with their version."""
+    star, goals, journal = tmp_path / "star.txt", tmp_path / "c.toml", tmp_path / "out"
+    np.savetxt(star, np.column_stack([np.ones(8575), np.full(8575, 0.01)]), header="two columns")
+    goals.write_text(with_rule("brightest", "options = { snr = 75 }"))
+    played = CliRunner().invoke(
+        replay, ["--json", "-c", str(goals), "--bundle", str(small_bundle), "--out", str(journal), str(star)]
+    )
+    assert played.exit_code == 0, played.output
+    both = ["rule brightest of tiny-survey 0.3", "reader two-columns of tiny-survey 0.3"]
+    said = [json.loads(line) for line in played.stdout.splitlines()][:-1]
+    assert said
+    assert all(one["plugins"] == both for one in said)
+    told = CliRunner().invoke(report, ["--run", str(journal), "--format", "json"])
+    assert json.loads(told.stdout)["appendix"]["plugins"] == sorted(both)
+    page = CliRunner().invoke(report, ["--run", str(journal), "--format", "html"]).stdout
+    assert ", ".join(sorted(both)) in page
 
 
 def test_without_it_the_file_is_no_known_product(tmp_path: Path) -> None:
