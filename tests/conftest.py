@@ -16,6 +16,9 @@ def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of a small network with random weights and few passes: quick, and valid in every other way."""
     from helpers.bundles import bundle
 
+    from live_spec.nets import known_answer
+
     path = tmp_path_factory.mktemp("bundle")
     bundle(passes=4).save(path)
+    known_answer.record(path)
     return path

@@ -21,6 +21,7 @@ from live_spec import archive
 from live_spec.labels import INDEX, LABELS
 from live_spec.nets.bundle import Bundle, RealStar
 from live_spec.nets.engine import Engine
+from live_spec.nets.known_answer import record
 from live_spec.spectra.bitmasks import REJECT_BITS, has_any
 from live_spec.spectra.snr import snr_per_pixel
 from live_spec.synthesis.lines import LineList
@@ -72,6 +73,7 @@ def main(bundle_path: Path, *references: Path) -> None:
         print(f"{name}: {predicted}; known {known}; {posterior.why_F[i] or 'trusted'}")
     card = bundle.card.model_copy(update={"real_stars": tuple(judged)})
     print(f"{bundle_path}: now {replace(bundle, card=card).save(bundle_path).id}")
+    record(bundle_path)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from live_spec.commands.config_keys import found_config, live_config
 from live_spec.config import Config, ConfigError
+
+if TYPE_CHECKING:
+    from live_spec.nets.bundle import Bundle
 
 SCHEMA = "live-spec.doctor/1"
 OLDEST = (3, 11)
@@ -107,6 +111,7 @@ def _model(config: Config) -> Iterator[Check]:
     text = f"{card.name}@{bundle.id}, whole" + (", trained on simulated spectra" if simulated else "")
     step = "train it on your archive: live-spec train --help" if simulated else ""
     yield Check(f"model {config.model.path}", "warn" if simulated else "ok", text, step)
+    yield _known_answer(bundle, path)
     needed = list(dict.fromkeys(label for target in config.target for label in target.goals))
     bad = {
         label: card.label_cards[label].why or "is not usable" for label in needed if not card.label_cards[label].usable
@@ -118,6 +123,22 @@ def _model(config: Config) -> Iterator[Check]:
         )
     else:
         yield Check("labels the policy needs", "ok", " ".join(needed))
+
+
+def _known_answer(bundle: Bundle, path: Path) -> Check:
+    from live_spec.nets.engine import Engine
+    from live_spec.nets.known_answer import KnownAnswerError, read, wrong
+
+    name = "the model's known answer"
+    try:
+        known = read(path, bundle)
+    except KnownAnswerError as error:
+        return Check(name, "fail", str(error), f"live-spec model known-answer {path}")
+    with Engine(bundle, threads=1) as engine:
+        reason = wrong(engine, known)
+    if reason:
+        return Check(name, "fail", reason, "no stop is advised on this machine: look for errors of its memory")
+    return Check(name, "ok", f"comes out, {engine.kernel} kernel")
 
 
 def _daemon(config: Config) -> Check:

@@ -3,6 +3,9 @@
 A question is put at most twice, to two different processes; then the answer is :class:`PredictionFailed`, so a spectrum
 that kills the network costs one prediction and not the night. One question at a time.
 
+Every hour the worker is asked for its known answer. One that is not right any more, or not there in time, is replaced:
+its successor reads the bundle from the disk, checksums and all.
+
 Clock policy: monotonic, for deadlines only.
 """
 
@@ -21,7 +24,7 @@ import zmq
 
 from live_spec.config import ModelChoice
 from live_spec.events import LabelsPredicted, PredictionFailed, PredictLabels
-from live_spec.wire.predictions import answer_from_bytes, request_to_bytes
+from live_spec.wire.predictions import CHECK, answer_from_bytes, request_to_bytes
 from live_specd import sockets
 
 START_S = 180.0
@@ -29,8 +32,10 @@ START_S = 180.0
 DEADLINE_S = 60.0
 DEADLINE_PER_FIBRE_S = 0.2
 TRIES = 2
-RESTART_S = 5.0
-"""Pause after a start that failed."""
+LONGEST_PAUSE_S = 60.0
+"""Before the next start: none after the first failure, then a second, and twice as long each time until an answer."""
+CHECK_S = 3600.0
+"""Between two askings for the known answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,8 @@ class ModelInfo:
     kernel: str = ""
     notice: str = ""
     """Why the network is slower here than it could be."""
+    degraded: str | None = None
+    """Why no stop may rest on its answers: the known answer did not come out, or there is none."""
 
 
 class WorkerFailed(RuntimeError):
@@ -75,8 +82,12 @@ class Inference:
         self._ready = False
         self._due_s = self._next_start_s = 0.0
         self._question: tuple[str, PredictLabels] | None = None
-        self._tries = 0
+        self._tries = self._failures = 0
+        self._checking = False
+        self._check_due_s = 0.0
         self.starts = 0
+        self.trouble: str | None = "the inference worker is not ready"
+        """Why there is no answer, or none that a stop may rest on; ``None`` when all is well. Read by other threads."""
         self.reports: deque[str] = deque(maxlen=100)
         """Sentences for people, taken by the main loop."""
 
@@ -95,7 +106,10 @@ class Inference:
         assert self._link is not None
         while time.monotonic() < self._due_s:
             if self._link.poll(100):
-                return self._welcome(json.loads(self._link.recv_multipart()[0]))
+                values = json.loads(self._link.recv_multipart()[0])
+                if values["kind"] != "note":
+                    return self._welcome(values)
+                self.reports.append(values["text"])
             if self._process is not None and (code := self._process.poll()) is not None and not self._link.poll(100):
                 raise WorkerFailed(1, f"the inference worker ended with exit code {code} while it started")
         raise WorkerFailed(1, f"the inference worker was not ready after {START_S:.0f} s")
@@ -116,18 +130,16 @@ class Inference:
             self._spawn()
         assert self._link is not None
         if self._link.poll(int(1000 * timeout_s)):
-            header, body = self._link.recv_multipart()
-            if not self._ready:
-                return self._greeted(header)
-            key, answer = answer_from_bytes(header, body)
-            if self._question is not None and key == self._question[0]:
-                self._question = None
-                return answer
+            return self._hear(*self._link.recv_multipart())
         died = self._process is not None and self._process.poll() is not None
-        if died or ((self._question is not None or not self._ready) and time.monotonic() > self._due_s):
+        awaited = self._question is not None or self._checking or not self._ready
+        if died or (awaited and time.monotonic() > self._due_s):
             code = self._process.poll() if self._process else None
             what = "was not ready in time" if not self._ready else "gave no answer in time"
             return self._lost(f"the inference worker {f'ended with exit code {code}' if died else what}")
+        if not awaited and time.monotonic() > self._check_due_s:
+            self._checking, self._due_s = True, time.monotonic() + self._deadline_s
+            self._link.send_multipart((CHECK, b""), zmq.NOBLOCK)
         return None
 
     def close(self) -> None:
@@ -156,20 +168,46 @@ class Inference:
         if self._link is not None:
             self._link.close(0)
         self._process = self._link = None
-        self._ready = False
+        self._ready = self._checking = False
+
+    def _hear(self, header: bytes, body: bytes) -> LabelsPredicted | PredictionFailed | None:
+        values = json.loads(header)
+        if values["kind"] == "note":
+            self.reports.append(values["text"])
+        elif not self._ready:
+            return self._greeted(values)
+        elif values["kind"] == "checked":
+            return self._checked(values["degraded"])
+        else:
+            key, answer = answer_from_bytes(header, body)
+            if self._question is not None and key == self._question[0]:
+                self._question, self._failures = None, 0
+                return answer
+        return None
+
+    def _checked(self, degraded: str | None) -> PredictionFailed | None:
+        """What came of an hourly check: a worker that was right and is so no longer is not asked again."""
+        if degraded is not None and self.trouble is None:
+            return self._lost(degraded)
+        self._checking, self._check_due_s = False, time.monotonic() + CHECK_S
+        return None
 
     def _welcome(self, card: dict[str, object]) -> ModelInfo:
         if card.pop("kind") == "refused":
             code, reason = card["exit"], card["reason"]
             assert isinstance(code, int)
             raise WorkerFailed(code, str(reason))
-        self._ready = True
-        return ModelInfo(**card)  # type: ignore[arg-type]
+        self._ready, self._check_due_s = True, time.monotonic() + CHECK_S
+        model = ModelInfo(**card)  # type: ignore[arg-type]
+        self.trouble = model.degraded
+        if model.degraded:
+            self.reports.append(f"no stop will be advised: {model.degraded}")
+        return model
 
-    def _greeted(self, header: bytes) -> PredictionFailed | None:
+    def _greeted(self, card: dict[str, object]) -> PredictionFailed | None:
         """The first words of a worker that was started again."""
         try:
-            self._welcome(json.loads(header))
+            self._welcome(card)
         except WorkerFailed as error:
             return self._lost(str(error))
         self.reports.append("the inference worker is ready again")
@@ -192,7 +230,10 @@ class Inference:
         """End this worker; a later :meth:`poll` starts another, which gets the question unless it was put too often."""
         started = self._ready
         self._end()
-        self._next_start_s = time.monotonic() + (0.0 if started else RESTART_S)
+        self._failures += 1
+        self.trouble = reason
+        pause_s = 0.0 if self._failures == 1 else min(LONGEST_PAUSE_S, 2.0 ** (self._failures - 2))
+        self._next_start_s = time.monotonic() + pause_s
         self.reports.append(f"{reason}; starting another")
         if self._question is None or (started and self._tries < TRIES):
             return None

@@ -9,21 +9,20 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zmq
 
-from live_spec.events import LabelsPredicted, PredictionFailed, PredictLabels
 from live_spec.spectra.grid import APSTAR
-from live_spec.spectra.snr import snr_per_pixel
-from live_spec.wire.messages import canonical, shorten
-from live_spec.wire.predictions import answer_to_bytes, request_from_bytes
+from live_spec.wire.messages import canonical
+from live_spec.wire.predictions import CHECK, answer_to_bytes, request_from_bytes
 from live_specd import sockets
 
 if TYPE_CHECKING:
-    from live_spec.nets.engine import Engine
+    from live_specd.predictor import Predictor
 
 TIMED_FIBRES = 16
 CONFIG_WRONG, MODEL_WRONG = 3, 6
@@ -40,15 +39,19 @@ def main() -> None:
     options = parser.parse_args()
     context: sockets.Context = zmq.Context()
     link = sockets.worker_link(context, options.endpoint, bind=False)
+
+    def note(text: str) -> None:
+        link.send_multipart((canonical({"kind": "note", "text": text}), b""))
+
     try:
-        engine, card = _load(options)
+        predictor, card = _load(options, note)
     except _Refused as refusal:
         link.setsockopt(zmq.LINGER, 2000)
         link.send_multipart((canonical({"kind": "refused", "exit": refusal.code, "reason": str(refusal)}), b""))
         context.destroy()
         raise SystemExit(refusal.code) from None
     link.send_multipart((canonical({"kind": "ready", **card}), b""))
-    _serve(link, engine)
+    _serve(link, predictor)
     context.destroy(linger=0)
 
 
@@ -58,12 +61,12 @@ class _Refused(Exception):
         self.code = code
 
 
-def _load(options: argparse.Namespace) -> tuple[Engine, dict[str, Any]]:
-    """The warm engine and what the daemon must know of it."""
+def _load(options: argparse.Namespace, note: Callable[[str], None]) -> tuple[Predictor, dict[str, Any]]:
+    """The warm network and what the daemon must know of it."""
     import torch
 
     from live_spec.nets.bundle import Bundle, BundleError, default_bundle_path
-    from live_spec.nets.engine import Engine
+    from live_specd.predictor import Predictor
 
     path = default_bundle_path() if options.bundle == "default" else Path(options.bundle)
     try:
@@ -72,19 +75,20 @@ def _load(options: argparse.Namespace) -> tuple[Engine, dict[str, Any]]:
         raise _Refused(MODEL_WRONG, error) from None
     device = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        engine = Engine(bundle, options.passes, options.threads, device)
+        predictor = Predictor(bundle, path, passes=options.passes, threads=options.threads, device=device, note=note)
     except ValueError as error:
         raise _Refused(CONFIG_WRONG, error) from None
-    engine.warm_up()
+    engine = predictor.engine
     flux_FP = np.tile(1.0 + 0.1 * np.sin(np.arange(APSTAR.n_pixels) / 20.0), (TIMED_FIBRES, 1))
     start_s = time.perf_counter()
     engine.predict(flux_FP, np.full_like(flux_FP, 1e4))
     card = bundle.card
-    return engine, {
+    return predictor, {
         "name": card.name,
         "id": bundle.id,
         "passes": engine.passes,
-        "device": device,
+        "device": engine.device,
+        "degraded": predictor.degraded,
         "unusable": {label: c.why or "is not usable" for label, c in card.label_cards.items() if not c.usable},
         "note": {"simulated": "trained on simulated spectra", "none": "random weights, for tests only"}.get(
             card.training.training, ""
@@ -96,7 +100,7 @@ def _load(options: argparse.Namespace) -> tuple[Engine, dict[str, Any]]:
     }
 
 
-def _serve(link: sockets.Socket, engine: Engine) -> None:
+def _serve(link: sockets.Socket, predictor: Predictor) -> None:
     poller = zmq.Poller()
     poller.register(link, zmq.POLLIN)
     poller.register(sys.stdin.fileno(), zmq.POLLIN)
@@ -106,18 +110,11 @@ def _serve(link: sockets.Socket, engine: Engine) -> None:
             return
         if link in ready:
             header, body = link.recv_multipart()
+            if header == CHECK:
+                link.send_multipart((canonical({"kind": "checked", "degraded": predictor.check()}), b""))
+                continue
             key, request = request_from_bytes(header, body, APSTAR.n_pixels)
-            link.send_multipart(answer_to_bytes(_answer(engine, request), key))
-
-
-def _answer(engine: Engine, request: PredictLabels) -> LabelsPredicted | PredictionFailed:
-    try:
-        posterior = engine.predict(request.flux_FP, request.ivar_FP)
-        snr_F = snr_per_pixel(request.flux_FP[:, APSTAR.cut], request.ivar_FP[:, APSTAR.cut])
-    except (ValueError, RuntimeError, MemoryError) as error:  # torch raises RuntimeError, also when memory runs out
-        return PredictionFailed(request.visit, request.exposure, shorten(f"{type(error).__name__}: {error}", 200))
-    bundle = f"{engine.bundle.card.name}@{engine.bundle.id}"
-    return LabelsPredicted(request.visit, request.exposure, request.fibre_F, posterior, snr_F, bundle)
+            link.send_multipart(answer_to_bytes(predictor.answer(request), key))
 
 
 if __name__ == "__main__":

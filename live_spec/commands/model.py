@@ -48,12 +48,42 @@ def info(path: Path | None, as_json: bool) -> None:
 @model.command()
 @BUNDLE
 def verify(path: Path | None) -> None:
-    """Check hashes, shapes and values of the bundle at PATH; exit 6 with a sentence when it is not to be used."""
+    """Check hashes, shapes, values and the known answer of the bundle at PATH.
+
+    Exit 6 with a sentence when it is not to be used.
+    """
+    from live_spec.nets.bundle import BundleError
+    from live_spec.nets.engine import Engine
+    from live_spec.nets.known_answer import KnownAnswerError, read, wrong
+
     bundle = _load(path)
-    click.echo(f"{bundle.card.name}@{bundle.id}: whole")
+    try:
+        answer = read(_path(path), bundle)
+    except KnownAnswerError as error:
+        raise BundleError(str(error)) from None
+    with Engine(bundle, threads=1) as engine:
+        if reason := wrong(engine, answer):
+            raise BundleError(reason)
+    click.echo(f"{bundle.card.name}@{bundle.id}: whole, its known answer comes out on this machine")
+
+
+@model.command("known-answer")
+@BUNDLE
+def known_answer(path: Path | None) -> None:
+    """Write down what the bundle at PATH makes of a fixed spectrum, so that other machines can be measured by it."""
+    from live_spec.nets.known_answer import FILE, record
+
+    answer = record(_path(path))
+    click.echo(f"{_path(path) / FILE}: of bundle {answer.bundle}, {answer.passes} passes")
+
+
+def _path(path: Path | None) -> Path:
+    from live_spec.nets.bundle import default_bundle_path
+
+    return path or default_bundle_path()
 
 
 def _load(path: Path | None) -> Bundle:
-    from live_spec.nets.bundle import Bundle, default_bundle_path
+    from live_spec.nets.bundle import Bundle
 
-    return Bundle.load(path or default_bundle_path())
+    return Bundle.load(_path(path))

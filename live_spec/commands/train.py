@@ -50,6 +50,7 @@ def train(
 
     from live_spec.commands.model_spectra import add_emulated, are_observed, observing, read_models
     from live_spec.labels import LABELS
+    from live_spec.nets import known_answer
     from live_spec.nets.bundle import TrainingCard
     from live_spec.nets.finishing import fit_guard, make_bundle
     from live_spec.nets.inputs import NOISELESS_SNR, fresh_inputs, stored_inputs
@@ -122,6 +123,7 @@ def train(
         recipe, network, labels, mean_spectrum_C, guard, normal, card,
         held_out_name=f"{len(held_out)} stars: {held_out.origin}", threads=threads,
     ).save(out / "bundle")  # fmt: skip
+    known_answer.record(out / "bundle")
     usable = int(bundle.usable_L.sum())
     click.echo(f"{out / 'bundle'}: {bundle.card.name}@{bundle.id}, {usable} of {len(LABELS)} labels usable for advice")
 

@@ -198,6 +198,8 @@ class Advisor:
         judged = visit.conclude(event, self._config)
         advice = self._advise(visit, judged)
         visit.advice.append(advice)
+        if event.degraded:
+            return (self._alarm("model-mismatch", "serious", event.degraded), advice)
         untrusted = judged.standing.is_in(TargetState.NOT_TRUSTED).mean() if len(visit.goals) > 1 else 0.0
         if untrusted > self._config.limits.untrusted_max:
             text = f"{100 * untrusted:.0f}% of the targets are not trusted after exposure {event.exposure}"

@@ -229,7 +229,11 @@ def sentence(error: ValidationError) -> str:
     return "; ".join(parts) + (f"; and {more} more" if more else "")
 
 
+UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a0-\uffff]")
+"""Compiled here, since the sentence may be about a lack of memory."""
+
+
 def shorten(text: str, limit: int = 80) -> str:
     """Printable text of at most ``limit`` characters, for messages that quote what a stranger sent."""
-    clean = re.sub(r"[^\x20-\x7e\u00a0-\uffff]", "?", text)
+    clean = UNPRINTABLE.sub("?", text)
     return clean if len(clean) <= limit else clean[: limit - 3] + "..."

@@ -16,6 +16,8 @@ from live_spec.wire.columns import decode_columns, encode_columns
 from live_spec.wire.messages import BadMessage, canonical, shorten
 
 Pair = tuple[bytes, bytes]
+CHECK = b'{"kind":"check"}'
+"""Header of the request for the known answer; what comes back is no answer to a question."""
 TABLES = ("value", "epistemic", "aleatoric", "photon", "total")
 
 

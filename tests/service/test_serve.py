@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from helpers.daemons import Daemon, Field, free_port
+from helpers.memory import libraries
 from live_specd.daemon import Refused
 from live_specd.journal import Kind, Record, read_journal
 from live_specd.rehearsal import Rehearsal
@@ -78,6 +79,14 @@ def test_every_exposure_gets_its_verdict_and_a_snapshot(site: Site) -> None:
     assert 0 < snapshot.latency_s < 30
     site.feed.visit_end("v1")
     site.feed.drain(handled=True)
+
+
+def test_the_running_daemon_has_never_loaded_torch_and_its_worker_has(site: Site) -> None:
+    assert site.daemon.process is not None
+    daemon, worker = libraries(site.daemon.process.pid), libraries(site.daemon.worker_pid())
+    assert "libtorch_cpu.so" in worker
+    assert not [name for name in daemon if "torch" in name]
+    assert "libzmq" in "".join(daemon)  # so the list is one
 
 
 def test_row_gpu_hang_a_killed_worker_costs_nothing_but_time(site: Site) -> None:

@@ -108,8 +108,8 @@ def test_degraded_and_failed_predictions_never_stop() -> None:
     for number in (1, 2):
         (request,) = advisor.handle(exposure(number, [400.0] * 10), now_s=1.0)
         assert isinstance(request, PredictLabels)
-        (advice,) = advisor.handle(network.predict(request, degraded="fallback with 10 passes"), now_s=1.0)
-        assert advice.verdict is NO_ADVICE
+        alarm, advice = advisor.handle(network.predict(request, degraded="a wrong known answer"), now_s=1.0)
+        assert (alarm.kind, advice.verdict) == ("model-mismatch", NO_ADVICE)
     (request,) = advisor.handle(exposure(3, [400.0] * 10), now_s=1.0)
     alarm, advice = advisor.handle(PredictionFailed("v1", 3, "the worker died"), now_s=1.0)
     assert (alarm.kind, advice.verdict) == ("model-mismatch", NO_ADVICE)
