@@ -26,6 +26,7 @@ NOT_JSON = {
     "config paths": "a path per line",
     "train": "reports progress; the bundle's card is its result",
     "model verify": "the exit code is the answer",
+    "model known-answer": "writes one JSON file",
     "simulate spectra": "writes files",
     "simulate field": "writes files",
     "keys new": "writes files",
