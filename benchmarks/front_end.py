@@ -20,7 +20,10 @@ from machine import circumstances, report
 from scale import field_of
 
 from live_spec.nets.bundle import Bundle, default_bundle_path
-from live_spec.nets.objective import robust_loss
+from live_spec.nets.censored import ApogeeBCNNCensored
+from live_spec.nets.networks import Network
+from live_spec.nets.training import Schedule, _adam, _step
+from live_spec.nets.windows import load_windows
 from live_spec.spectra.continuum import normalise
 from live_spec.spectra.front_end import to_rest_frame
 from live_spec.spectra.grid import APSTAR
@@ -36,22 +39,18 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def training_steps(bundle: Bundle, threads: int) -> Callable[[], object]:
-    """Forward, loss, backward and Adam on one batch, as the training loop does them."""
-    net = bundle.network().train().requires_grad_(True)
-    optimiser = torch.optim.Adam(net.parameters(), lr=5e-4)
+def training_steps(net: Network, threads: int) -> Callable[[], object]:
+    """Steps of the training loop (forward, loss, backward, Adam) on one batch."""
+    schedule = Schedule(batch=BATCH)
+    optimiser = _adam(net, [*net.parameters()], schedule)
     generator = torch.Generator().manual_seed(1)
-    x = torch.randn(BATCH, APSTAR.n_cut, generator=generator) * 0.05
-    label = torch.randn(BATCH, 22, generator=generator)
+    x_BC = (torch.randn(BATCH, APSTAR.n_cut, generator=generator) * 0.05).numpy()
+    label_BL = torch.randn(BATCH, 22, generator=generator)
 
     def steps() -> None:
         torch.set_num_threads(threads)
-        for _ in range(STEPS):
-            optimiser.zero_grad(set_to_none=True)
-            value, log_var = net(x)
-            robust_loss(value, log_var, label).backward()
-            optimiser.step()
-            net.constrain()
+        for step in range(STEPS):
+            _step(net, optimiser, x_BC, label_BL, None, None, schedule.bf16, step, "cpu")
         torch.set_num_threads(1)
 
     return steps
@@ -78,7 +77,9 @@ def main() -> None:
         "resampled_and_measured": (32, lambda: to_rest_frame(
             flux_FP[some], ivar_FP[some], flags_FP[some], frame="barycentric", wavelength_aa=wave_P, templates=bank)),
     }  # fmt: skip
-    steps = training_steps(bundle, given.threads)
+    net = ApogeeBCNNCensored(load_windows().pixels)
+    n_parameters = sum(p.numel() for p in net.parameters())
+    steps = training_steps(net, given.threads)
     times: dict[str, list[float]] = {name: [] for name in (*works, "training", "astronn_continuum", "astronn_training")}
     with ExitStack() as stack:
         peer: Peer | None = None
@@ -87,6 +88,7 @@ def main() -> None:
             try:
                 peer = stack.enter_context(Peer(given.threads))
                 said = peer.ask("prepare 1 2")
+                assert said["parameters"] == n_parameters, "not the same network"
                 peer.ask(f"train {BATCH} 1")
             except PeerFailed as failed:
                 peer, said = None, {"why": str(failed)}
@@ -104,7 +106,18 @@ def main() -> None:
         for name in ("continuum", "training")
         if f"astronn_{name}_s" in medians
     }
-    report("front_end", {**medians, **ratios, "batch": BATCH, "threads": given.threads, "astronn": said, **where})
+    report(
+        "front_end",
+        {
+            **medians,
+            **ratios,
+            "batch": BATCH,
+            "parameters": n_parameters,
+            "threads": given.threads,
+            "astronn": said,
+            **where,
+        },
+    )
 
 
 if __name__ == "__main__":

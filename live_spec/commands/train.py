@@ -58,6 +58,7 @@ def train(
     from live_spec.nets.normalise import LabelNormaliser
     from live_spec.nets.recipe import load_recipe
     from live_spec.nets.training import TrainingData, dropout_mean
+    from live_spec.nets.training_kernel import notice
     from live_spec.nets.windows import load_windows
 
     recipe = load_recipe(config)
@@ -66,6 +67,8 @@ def train(
         raise click.ClickException(f"{out} holds an earlier run: go on with --resume, or choose another --out")
     if threads:
         torch.set_num_threads(threads)
+    if device == "cpu" and notice():
+        click.echo(notice(), err=True)
     models = read_models(data_dir)
     if held_out_dir is None:
         models, held_out = _hold_out(models, recipe)

@@ -1,9 +1,9 @@
-"""Compiling the C++ kernel once per machine, and loading it.
+"""Compiling a C++ kernel once per machine, and loading it.
 
-The source ships with the package. At first use it is compiled for this very processor (a second or two) and kept in
+The sources ship with the package. At first use it is compiled for this very processor (a second or two) and kept in
 the user's cache directory under a name that holds a hash of the source, the compiler and the processor, so that any
 change makes a new file and processes may race for it. Without a compiler, or on a processor without the instructions,
-the engine keeps to torch and says so.
+the engine and the training keep to torch and say so.
 """
 
 from __future__ import annotations
@@ -30,24 +30,36 @@ class NoKernel(RuntimeError):
 
 @cache
 def load_kernel() -> ctypes.CDLL:
-    """The compiled kernel.
+    """The engine's compiled kernel.
 
     Raises:
         NoKernel: Without a compiler, AVX512-BF16, or a directory to keep the result in.
     """
     if "avx512_bf16" not in _processor_flags():
         raise NoKernel("this processor has no AVX512-BF16")
+    kernel = compiled("engine_kernel")
+    kernel.scratch_bytes.restype = ctypes.c_size_t
+    kernel.run_group.restype = None
+    return kernel
+
+
+def compiled(name: str) -> ctypes.CDLL:
+    """``nets/NAME.cpp`` as a library.
+
+    Raises:
+        NoKernel: Without a compiler, or a directory to keep the result in.
+    """
     compiler = os.environ.get("CXX") or next(filter(shutil.which, COMPILERS), None)
     if compiler is None:
         raise NoKernel(f"there is no C++ compiler ({', '.join(COMPILERS)})")
-    source = resources.files("live_spec").joinpath("nets/engine_kernel.cpp").read_bytes()
+    source = resources.files("live_spec").joinpath(f"nets/{name}.cpp").read_bytes()
     try:
-        return _load(compiler, source)
+        return _load(compiler, name, source)
     except (OSError, subprocess.SubprocessError) as error:
         raise NoKernel(f"the kernel could not be compiled or loaded: {_reason(error)}") from None
 
 
-def _load(compiler: str, source: bytes) -> ctypes.CDLL:
+def _load(compiler: str, name: str, source: bytes) -> ctypes.CDLL:
     made_by = subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=COMPILE_S).stdout
     what = b"\0".join(
         (source, made_by, " ".join(FLAGS).encode(), platform.machine().encode(), _processor_flags().encode())
@@ -56,17 +68,14 @@ def _load(compiler: str, source: bytes) -> ctypes.CDLL:
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     if directory.stat().st_uid != os.getuid():
         raise PermissionError(f"{directory} belongs to somebody else")
-    library = directory / f"engine_{hashlib.sha256(what).hexdigest()[:16]}.so"
+    library = directory / f"{name}_{hashlib.sha256(what).hexdigest()[:16]}.so"
     if not library.exists():
         with tempfile.TemporaryDirectory(dir=directory) as work:
             made = Path(work) / "kernel.so"
             command = [compiler, *FLAGS, "-x", "c++", "-", "-o", str(made)]
             subprocess.run(command, input=source, capture_output=True, check=True, timeout=COMPILE_S)
             made.replace(library)
-    kernel = ctypes.CDLL(str(library))
-    kernel.scratch_bytes.restype = ctypes.c_size_t
-    kernel.run_group.restype = None
-    return kernel
+    return ctypes.CDLL(str(library))
 
 
 def cache_directory() -> Path:

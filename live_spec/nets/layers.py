@@ -3,6 +3,7 @@
 The convolutions are written as matrix products. Pixels are split by phase (pixel mod 4, the pool's width), one row per
 (channel, phase) and one column per block of four pixels, all spectra side by side: each convolution becomes three small
 products of shifted, contiguous views, and the pool a maximum over rows: on a CPU three times as fast as ``conv1d``.
+In training the compiled kernel of :mod:`live_spec.nets.training_kernel` takes their place where it can be had.
 """
 
 # Shape legend: B spectra, C cut pixels, J blocks of four pixels (padded), E elements, H hidden units.
@@ -16,6 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+
+from live_spec.nets import training_kernel
 
 TAPS = 8
 POOL = 4
@@ -40,14 +43,22 @@ def glorot(n_heads: int, n_in: int) -> nn.Parameter:
     return nn.Parameter((torch.rand(n_heads, n_in) * 2 - 1) * limit)
 
 
+def random_draws(n: int, device: torch.device) -> Tensor:
+    """``n`` random 16-bit numbers, then at least 16 that are not; four times as fast as ``bernoulli_``."""
+    words = torch.empty((n + 3) // 4 + 4, dtype=torch.int64, device=device)
+    words[:-4].random_(-(2**63), None)  # random_() alone never sets the sign bit
+    return words.view(torch.int16)
+
+
+def threshold(rate: float) -> int:
+    """The draws below it drop a unit."""
+    return round(rate * 65536) - 32768
+
+
 def random_keep(shape: Sequence[int], rate: float, like: Tensor) -> Tensor:
-    """Bernoulli(1 - rate) mask, as float; from 16-bit draws: four times as fast as ``bernoulli_``."""
+    """Bernoulli(1 - rate) mask, as float."""
     n = int(np.prod(shape))
-    # random_() alone never sets the sign bit of an int64
-    draw = (
-        torch.empty((n + 3) // 4, dtype=torch.int64, device=like.device).random_(-(2**63), None).view(torch.int16)[:n]
-    )
-    return (draw >= round(rate * 65536) - 32768).view(*shape).to(like.dtype)
+    return (random_draws(n, like.device)[:n] >= threshold(rate)).view(*shape).to(like.dtype)
 
 
 class Dropout(nn.Module):
@@ -173,7 +184,14 @@ class ConvStack(nn.Module):
         """Features of shape (B, n_features); ``keep`` masks the first convolution, shape (1 or B, channels, C)."""
         # Bound by memory, not arithmetic: nothing to gain from a shorter type.
         with torch.autocast(x_BC.device.type, enabled=False):
-            return self._features(x_BC, keep)
+            kernel = None if keep is not None or x_BC.requires_grad else training_kernel.fitting(x_BC, self.filters)
+            if kernel is None:
+                return self._features(x_BC, keep)
+            draws, rate = None, self.dropout.rate if self.training else 0.0
+            if rate > 0:
+                draws = random_draws(self.filters[0] * POOL * len(x_BC) * self.n_blocks, x_BC.device)
+            weights = (self.kernel1, self.bias1, self.kernel2, self.bias2)
+            return kernel.features(x_BC, draws, threshold(rate), 1.0 / (1.0 - rate), weights)
 
     def _features(self, x_BC: Tensor, keep: Tensor | None) -> Tensor:
         n, b = len(x_BC), self.filters[1]
@@ -198,6 +216,44 @@ class Dense(nn.Module):
         return torch.addmm(self.bias, x, self.kernel)
 
 
+class _WindowProducts(torch.autograd.Function):
+    """Every element's window pixels times its own rows of one kernel, shape (E, B, H1).
+
+    As a function of its own because autograd would collect the gradient of the kernel from copies.
+    """
+
+    @staticmethod
+    def forward(x_BC: Tensor, pixels: Tensor, kernel: Tensor, n_window: list[int]) -> tuple[Tensor, Tensor]:
+        windows = x_BC.index_select(1, pixels)
+        products = x_BC.new_empty(len(n_window), len(x_BC), kernel.shape[1])
+        for part, window, own in zip(
+            products, torch.split(windows, n_window, 1), torch.split(kernel, n_window), strict=True
+        ):
+            torch.mm(window, own, out=part)
+        return products, windows
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        x_BC, pixels, kernel, ctx.n_window = inputs
+        ctx.n_pixels = x_BC.shape[1]
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(pixels, kernel, output[1])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (pixels, kernel, windows), g_EBH = ctx.saved_tensors, grads[0]
+        x_grad = kernel_grad = None
+        if ctx.needs_input_grad[0]:
+            parts = [g @ own.T for g, own in zip(g_EBH, torch.split(kernel, ctx.n_window), strict=True)]
+            x_grad = windows.new_zeros(len(windows), ctx.n_pixels).index_add_(1, pixels, torch.cat(parts, 1))
+        if ctx.needs_input_grad[2]:
+            kernel_grad = torch.empty_like(kernel)
+            split = torch.split(kernel_grad, ctx.n_window), torch.split(windows, ctx.n_window, 1)
+            for part, window, g in zip(*split, g_EBH, strict=True):
+                torch.mm(window.T, g, out=part)
+        return x_grad, None, kernel_grad, None
+
+
 class ElementGroup(nn.Module):
     """Element networks of one size, run together: window pixels -> H1, ReLU, dropout -> H2, ReLU, dropout."""
 
@@ -218,8 +274,7 @@ class ElementGroup(nn.Module):
 
     def forward(self, x_BC: Tensor, keep: Keep | None = None) -> Tensor:
         """Units of the second layers, shape (E, B, H2)."""
-        windows = x_BC.index_select(1, self.pixels).split_with_sizes(self.n_window, 1)
-        first = torch.stack([w @ k for w, k in zip(windows, self.kernel1.split_with_sizes(self.n_window), strict=True)])
+        first, _ = _WindowProducts.apply(x_BC, self.pixels, self.kernel1, self.n_window)  # type: ignore[no-untyped-call]
         first = self.dropout(torch.relu(first + self.bias1[:, None]), self._keep(keep, "d1"))
         second = torch.relu(torch.baddbmm(self.bias2[:, None], first, self.kernel2))
         dropped: Tensor = self.dropout(second, self._keep(keep, "d2"))
