@@ -29,7 +29,7 @@ from live_spec.events import OVERRIDE_ACTIONS, OVERRIDE_REASONS, OverrideRecorde
 from live_specd import sockets
 from live_specd.alarms import change_record
 from live_specd.journal import Journal, Kind, Record
-from live_specd.keys import KEY, own_key
+from live_specd.keys import CONNECT, KEY, own_key
 
 log = logging.getLogger("live_specd")
 
@@ -256,7 +256,7 @@ def override(
 @click.argument("kinds", metavar="[KIND]...", nargs=-1, type=click.Choice(list(ALARMS)))
 @click.option("--all", "everything", is_flag=True, help="Every alarm that waits for somebody.")
 @click.option("--by", "author", required=True, help="Your name: observer accounts are shared.")
-@click.option("--connect", default="tcp://127.0.0.1:5750", show_default=True, help="The daemon's output endpoint.")
+@CONNECT
 @KEY
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, schema live-spec.override/1.")
 def ack(

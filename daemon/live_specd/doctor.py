@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from live_spec.commands.config_keys import found_config, live_config
+from live_spec.commands.config_keys import live_config
+from live_spec.commands.found import found_config
 from live_spec.config import Config, ConfigError
 
 if TYPE_CHECKING:

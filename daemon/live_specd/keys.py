@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from live_spec.commands.found import found_output
 from live_spec.config import Config
 from live_spec.curve.keys import DAEMON, BadKey, Keyring, Role, SecretKey, make_key, read_secret, revoke
 
@@ -32,6 +33,11 @@ class KeyFile(click.ParamType[SecretKey]):
 
 KEY = click.option(
     "--key", type=KeyFile(), envvar="LIVE_SPEC_KEY", help="Your key file, for a daemon with keys; also $LIVE_SPEC_KEY."
+)
+
+
+CONNECT = click.option(
+    "--connect", default=found_output, show_default="[io] output of this machine", help="The daemon's output endpoint."
 )
 
 

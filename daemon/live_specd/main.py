@@ -11,7 +11,8 @@ from pathlib import Path
 
 import click
 
-from live_spec.commands.config_keys import found_config, live_config
+from live_spec.commands.config_keys import live_config
+from live_spec.commands.found import found_config
 from live_specd.daemon import log, run
 
 

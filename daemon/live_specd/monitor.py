@@ -19,7 +19,8 @@ from typing import Any, Protocol
 import click
 import zmq
 
-from live_spec.commands.config_keys import found_config, live_config
+from live_spec.commands.config_keys import live_config
+from live_spec.commands.found import found_config
 from live_spec.config import ConfigError, Display
 from live_spec.curve.keys import SecretKey
 from live_spec.snapshot import Snapshot
@@ -33,7 +34,7 @@ from live_spec.view.ui import VIEWS, Ui, reduce
 from live_specd import sockets
 from live_specd.control import ask
 from live_specd.ear import ANSWER_S, Ear, NoAnswer
-from live_specd.keys import KEY
+from live_specd.keys import CONNECT, KEY
 from live_specd.pictures import as_html, as_lines, as_svg, export, is_terminal, show, speaks_unicode
 from live_specd.terminal import Terminal
 
@@ -77,7 +78,7 @@ class Size(click.ParamType[tuple[int, int]]):
 
 
 @click.command()
-@click.option("--connect", default="tcp://127.0.0.1:5750", show_default=True, help="The daemon's output endpoint.")
+@CONNECT
 @KEY
 @click.option("--once", is_flag=True, help="Print one screen and exit.")
 @click.option("--size", type=Size(), help="Columns x rows of --once and --svg; by default the terminal's, or 80x24.")

@@ -19,7 +19,7 @@ import click
 
 from live_spec.archive import UnreadableFile
 from live_spec.client import Feed
-from live_spec.commands.config_keys import found_config
+from live_spec.commands.found import found_config
 from live_spec.config import Config, load
 from live_spec.wire.exposures import Assembler, WholeExposure
 from live_spec.wire.frames import Message

@@ -65,7 +65,8 @@ def handover(folder: Path | None, config_path: Path | None, mjd: int | None, as_
 
 
 def _facts(folder: Path | None, config_path: Path | None, mjd: int | None) -> dict[str, Any]:
-    from live_spec.commands.config_keys import found_config, live_config
+    from live_spec.commands.config_keys import live_config
+    from live_spec.commands.found import found_config
     from live_spec.config import Config, load
     from live_specd.night import NoJournal, read_night
     from live_specd.night_facts import facts

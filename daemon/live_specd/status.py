@@ -17,12 +17,8 @@ from live_spec.view import plain
 from live_spec.view.format import clean
 from live_spec.view.states import standing
 from live_specd.ear import ANSWER_S, Ear, NoAnswer
-from live_specd.keys import KEY
+from live_specd.keys import CONNECT, KEY
 from live_specd.monitor import EVENT_SCHEMA, narrate
-
-CONNECT = click.option(
-    "--connect", default="tcp://127.0.0.1:5750", show_default=True, help="The daemon's output endpoint."
-)
 
 
 @click.command()

@@ -48,7 +48,8 @@ def validate(file: Path, as_json: bool) -> None:
 @click.option("--origin", is_flag=True, help="One line per key, with where its value comes from.")
 def show(file: Path | None, origin: bool) -> None:
     """Print what holds, as JSON: FILE, or the one that is found, with every default and the environment."""
-    from live_spec.commands.config_keys import found_config, origins
+    from live_spec.commands.config_keys import origins
+    from live_spec.commands.found import found_config
     from live_spec.config import load, parse
 
     path = file or found_config()
@@ -96,7 +97,7 @@ def explain(key: str, as_json: bool) -> None:
 def paths() -> None:
     """Print where a configuration is looked for; the first that exists is used. Above it are --config and single values
     of the environment."""
-    from live_spec.commands.config_keys import candidates
+    from live_spec.commands.found import candidates
 
     used = False
     for reason, path in candidates(os.environ, Path.home()):
@@ -121,7 +122,8 @@ def schema() -> None:
 )
 def init(folder: Path, instrument: str) -> None:
     """Write a commented live-spec.toml with every key into FOLDER; an existing one is never overwritten."""
-    from live_spec.commands.config_keys import FILE_NAME, first_file
+    from live_spec.commands.config_keys import first_file
+    from live_spec.commands.found import FILE_NAME
 
     path = folder / FILE_NAME
     try:

@@ -1,4 +1,4 @@
-"""Configurations as text: where a file is looked for, what each key means, where a value comes from, a first file."""
+"""Configurations as text: what each key means, where a value comes from, a first file."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from live_spec import config as module
+from live_spec.commands.found import found_config
 from live_spec.config import Config, load
 from live_spec.mistakes import line_of, path_of
 from live_spec.variables import names, read
-
-FILE_NAME = "live-spec.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +40,6 @@ class Key:
     """What may stand there, in words."""
     variable: str | None
     """The environment variable that sets it."""
-
-
-def candidates(environ: Mapping[str, str], home: Path) -> list[tuple[str, Path]]:
-    """Where a configuration is looked for, the first that exists is used: reason and path."""
-    found = [("$LIVE_SPEC_CONFIG", Path(environ["LIVE_SPEC_CONFIG"]))] if environ.get("LIVE_SPEC_CONFIG") else []
-    base = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
-    return [
-        *found,
-        ("this folder", Path(FILE_NAME)),
-        ("this user", base / "live-spec" / FILE_NAME),
-        ("this machine", Path("/etc/live-spec") / FILE_NAME),
-    ]
-
-
-def found_config() -> Path:
-    """The configuration that is used when none is named: the first that exists where one is looked for."""
-    paths = [path for _, path in candidates(os.environ, Path.home())]
-    return next((path for path in paths if path.is_file()), Path(FILE_NAME))
 
 
 def live_config(path: Path | None = None) -> Config:
@@ -202,15 +183,4 @@ def _docs() -> dict[tuple[str, str], str]:
     return docs
 
 
-__all__ = [
-    "FILE_NAME",
-    "Key",
-    "PydanticUndefined",
-    "candidates",
-    "first_file",
-    "found_config",
-    "keys",
-    "live_config",
-    "origins",
-    "show_value",
-]
+__all__ = ["Key", "PydanticUndefined", "first_file", "keys", "live_config", "origins", "show_value"]

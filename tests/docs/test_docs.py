@@ -37,14 +37,14 @@ def reference() -> ModuleType:
 
 
 @pytest.mark.slow
-def test_30_the_reference_is_what_the_code_says(reference: ModuleType) -> None:
+def test_statement_30_the_reference_is_what_the_code_says(reference: ModuleType) -> None:
     for name, page in reference.PAGES.items():
         assert text(f"reference/{name}") == reference.HEAD + page(), (
             f"run tools/make_reference.py: {name} is out of date"
         )
 
 
-def test_30_every_command_and_every_key_is_in_the_reference() -> None:
+def test_statement_30_every_command_and_every_key_is_in_the_reference() -> None:
     commands, configuration, screens = (text(f"reference/{n}.md") for n in ("commands", "configuration", "screens"))
     assert [name for name in COMMANDS if f"\n## live-spec {name}\n" not in commands] == []
     assert [key.path for key in keys() if f"| `{key.path}` |" not in configuration] == []
@@ -62,7 +62,7 @@ def raised_kinds() -> set[str]:
     return kinds
 
 
-def test_21_alarms_are_few_and_each_has_something_to_do() -> None:
+def test_statement_21_alarms_are_few_and_each_has_something_to_do() -> None:
     assert raised_kinds() == set(ALARMS)
     assert len(ALARMS) <= 12
     assert len(LEVELS) == 4

@@ -37,7 +37,9 @@ def blocks() -> list[list[str]]:
 
 
 @pytest.mark.slow
-def test_the_commands_for_your_own_archive_run_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_statement_28_the_commands_for_your_own_archive_run_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     n = 40
     flux, labels = model_stars(n)
@@ -50,16 +52,19 @@ def test_the_commands_for_your_own_archive_run_as_written(tmp_path: Path, monkey
     Path("configs").mkdir()
     Path("configs/train-paper.toml").write_text(SMALL_RECIPE)
     _, own = blocks()
-    assert len(own) == 5
+    assert len(own) == 6
+    said = {}
     for line in own:
         program, *arguments = shlex.split(line)
         assert program == "live-spec"
         result = CliRunner().invoke(cli, arguments)
         assert result.exit_code == 0, f"{line}\n{result.output}"
+        said[arguments[0]] = result.output
     bundle = Bundle.load(Path("own/bundle"))
     assert bundle.card.training.training == "observed"
     assert bundle.card.training.n_spectra < n
-    assert "(observed)" in result.output
+    assert "(observed)" in said["model"]
+    assert "verdict" in said["evaluate"]
 
 
 def test_every_command_and_option_in_the_page_exists() -> None:

@@ -36,18 +36,6 @@ def test_statement_02_once_prints_a_complete_dashboard() -> None:
     assert lines[26].startswith("saved    ")
 
 
-def test_into_a_pipe_it_tells_the_whole_story() -> None:
-    done = subprocess.run(demo("--speed", "5"), capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr
-    told = done.stdout
-    assert "design 2M17335483-2753043 loaded: 1 fibre with goals, plan 3 exposures" in told
-    assert "design 2M00242666+5341178 loaded: 1 fibre with goals, plan 1 exposure" in told
-    assert re.search(r"design sim-1 loaded: \d{3} fibres with goals, plan 8 exposures", told)
-    assert re.search(r"after exposure 3: demo says", told)
-    assert re.search(r"^saved    \d of 8 planned exposures, \d+ min of open shutter$", told, re.MULTILINE)
-    assert "\x1b" not in told
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_demo_that_is_ended_leaves_nothing_behind(number: int) -> None:
     with subprocess.Popen(demo(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:

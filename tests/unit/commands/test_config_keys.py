@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from live_spec.commands.config import config, init
-from live_spec.commands.config_keys import PydanticUndefined, candidates, first_file, keys, origins
+from live_spec.commands.config_keys import PydanticUndefined, first_file, keys, origins
+from live_spec.commands.found import OUTPUT, candidates, found_output
 from live_spec.config import load, parse
 
 RUN = CliRunner()
@@ -131,6 +132,21 @@ def test_explain_a_key_a_section_and_a_mistake() -> None:
     document = json.loads(RUN.invoke(config, ["explain", "--json", "policy.rule.fraction"]).stdout)
     assert document["keys"][0]["allowed"] == "a number, above 0, at most 1"
     assert next(key for key in keys() if key.path == "target.name").default is PydanticUndefined
+
+
+def test_screens_look_for_the_daemon_where_the_configuration_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.toml"
+    monkeypatch.setenv("LIVE_SPEC_CONFIG", str(path))
+    for text, output in [
+        ('[io]\noutput = "tcp://127.0.0.1:7"', "tcp://127.0.0.1:7"), ("[io]", OUTPUT), ("io = 1", OUTPUT),
+        ("[io", OUTPUT), ("[io]\noutput = 7", OUTPUT),
+    ]:  # fmt: skip
+        path.write_text(text)
+        assert found_output() == output
+    monkeypatch.setenv("LIVE_SPEC_IO_OUTPUT", "tcp://127.0.0.1:8")
+    assert found_output() == "tcp://127.0.0.1:8"
 
 
 def test_where_a_file_is_looked_for() -> None:

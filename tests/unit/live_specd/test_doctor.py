@@ -21,7 +21,7 @@ def write(folder: Path, bundle: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_05_a_daemon_that_could_start_is_exit_0(
+def test_statement_05_a_daemon_that_could_start_is_exit_0(
     small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LOW_GB", 0)
@@ -34,7 +34,7 @@ def test_05_a_daemon_that_could_start_is_exit_0(
 
 
 @pytest.mark.slow
-def test_05_every_problem_has_a_next_command(small_bundle: Path, tmp_path: Path) -> None:
+def test_statement_05_every_problem_has_a_next_command(small_bundle: Path, tmp_path: Path) -> None:
     path = write(tmp_path, tmp_path / "no-bundle")
     done = CliRunner().invoke(doctor, ["-c", str(path), "--json"], standalone_mode=False)
     document = json.loads(done.stdout)

@@ -83,7 +83,7 @@ def test_a_visit_says_what_was_planned_advised_and_taken(night: Night) -> None:
     assert short["at_goal"] < short["need"]
 
 
-def test_18_an_override_is_in_the_report(night: Night) -> None:
+def test_statement_18_an_override_is_in_the_report(night: Night) -> None:
     audit = facts(night)["audit"]
     assert [a for a in audit if a["kind"] == "override" and "kp" in a["text"] and "thin cirrus" in a["text"]]
     assert [a["kind"] for a in audit].count("input-bad") == 1
@@ -115,7 +115,7 @@ def test_policies_do_not_guess_what_was_not_measured(night: Night) -> None:
     assert planned["at_goal"] is None
 
 
-def test_27_the_page_is_one_small_offline_file(night: Night) -> None:
+def test_statement_27_the_page_is_one_small_offline_file(night: Night) -> None:
     page = as_html(facts(night))
     assert len(page.encode()) < 2_000_000
     for outside in ("http", "<script", "<link", "@import", "url(", "src="):
@@ -125,7 +125,7 @@ def test_27_the_page_is_one_small_offline_file(night: Night) -> None:
     assert page.count("<svg") == page.count("</svg>") == 3
 
 
-def test_27_a_night_without_data_still_gives_a_report_and_exit_0(tmp_path: Path) -> None:
+def test_statement_27_a_night_without_data_still_gives_a_report_and_exit_0(tmp_path: Path) -> None:
     for form in ("html", "md", "json"):
         done = CliRunner().invoke(report, ["--run", str(tmp_path), "--format", form])
         assert done.exit_code == 0, done.output
