@@ -3,9 +3,8 @@
 # Shape legend: N spectra of the set, B of a batch, P pixels of the grid, C cut pixels, L labels, R realisations.
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +15,18 @@ from live_spec.spectra.continuum import network_input, normalise
 from live_spec.spectra.grid import APSTAR
 
 Floats = NDArray[np.floating[Any]]
-Observe = Callable[[Floats, Floats, np.random.Generator], tuple[Floats, Floats, NDArray[np.int32]]]
-"""Noise-free spectra (B, P) as seen at the S/N given for each: flux, ivar and pixel flags."""
 Limits = tuple[float, float]
 STORE_BLOCK = 256
 NOISELESS_SNR = 2000.0
+
+
+class Observe(Protocol):
+    """Noise-free spectra (B, P) as seen at the S/N given for each: flux, ivar and pixel flags, those of ``flag_snr_F``
+    where it is given."""
+
+    def __call__(
+        self, flux_FP: Floats, snr_F: Floats, rng: np.random.Generator, /, *, flag_snr_F: Floats | None = None
+    ) -> tuple[Floats, Floats, NDArray[np.int32]]: ...  # pragma: no cover
 
 
 @dataclass(frozen=True)
@@ -106,10 +112,8 @@ def stored_inputs(
             rows = slice(first, first + STORE_BLOCK)
             flux_BP = flux_NP[rows]
             snr_B = draw_snr(len(flux_BP), snr, np.random.default_rng((seed, r, first, 1)))
-            # The same draws twice: the flags of a faint star on spectra without its noise.
-            _, _, flags_BP = observe(flux_BP, snr_B, np.random.default_rng((seed, r, first)))
-            rng = np.random.default_rng((seed, r, first))
-            seen_BP, ivar_BP, _ = observe(flux_BP, np.full(len(flux_BP), NOISELESS_SNR), rng)
+            rng, noiseless_B = np.random.default_rng((seed, r, first)), np.full(len(flux_BP), NOISELESS_SNR)
+            seen_BP, ivar_BP, flags_BP = observe(flux_BP, noiseless_B, rng, flag_snr_F=snr_B)
             masked_BP = (rng.random(len(flux_BP)) < 0.5)[:, None] & has_any(flags_BP, BAD_BITS)
             x_BC, ivar_BC = network_input(normalise(seen_BP, np.where(masked_BP, 0.0, ivar_BP)), mean_spectrum_C)
             clean_RNC[r, rows] = x_BC

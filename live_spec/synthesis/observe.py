@@ -60,12 +60,20 @@ class Effects:
     bad_pixels: bool = True
 
 
-def observe(flux_FP: ArrayLike, snr_F: ArrayLike, rng: np.random.Generator, effects: Effects | None = None) -> Spectra:
+def observe(
+    flux_FP: ArrayLike,
+    snr_F: ArrayLike,
+    rng: np.random.Generator,
+    effects: Effects | None = None,
+    *,
+    flag_snr_F: ArrayLike | None = None,
+) -> Spectra:
     """Observe model spectra once, as for training.
 
     Args:
         flux_FP: Flux over continuum on the apStar grid, (F, 8575), with a profile of ``FINEST_LSF_KMS``.
         snr_F: Median S/N per pixel of each spectrum.
+        flag_snr_F: S/N whose flags are set, by default the same: a faint star's, on a spectrum without its noise.
 
     Returns:
         Flux, inverse variance and pixel flags (bits of ``PixelBit``), each (F, 8575). Off the detectors and on bad
@@ -77,7 +85,7 @@ def observe(flux_FP: ArrayLike, snr_F: ArrayLike, rng: np.random.Generator, effe
     effects = effects or Effects()
     flux_FP = blur(flux_FP, rng, effects)
     sky_shift_F = np.rint(rng.normal(0.0, 15.0, len(flux_FP))).astype(np.intp)
-    return expose(flux_FP, snr_F, rng, effects, sky_shift_F)
+    return expose(flux_FP, snr_F, rng, effects, sky_shift_F, flag_snr_F)
 
 
 def blur(flux_FP: ArrayLike, rng: np.random.Generator, effects: Effects) -> Float32:
@@ -120,6 +128,7 @@ def expose(
     rng: np.random.Generator,
     effects: Effects,
     sky_shift_F: NDArray[np.intp],
+    flag_snr_F: ArrayLike | None = None,
 ) -> Spectra:
     """One exposure of blurred spectra; ``sky_shift_F`` says by how many pixels the star's rest frame moves the sky.
 
@@ -154,7 +163,8 @@ def expose(
     flags_FP = _windows(sky.telluric_flag, start_F)
     # The reduction flags airglow brighter than a share of the star: of the faint stars' pixels more.
     glow_FP = _windows(sky.glow, start_F)
-    flags_FP |= np.where(glow_FP > 4e-4 * snr_F[:, None], np.int32(1 << PixelBit.SIG_SKYLINE), np.int32(0))
+    shown_F = snr_F if flag_snr_F is None else np.asarray(flag_snr_F, np.float32)
+    flags_FP |= np.where(glow_FP > 4e-4 * shown_F[:, None], np.int32(1 << PixelBit.SIG_SKYLINE), np.int32(0))
     if effects.bad_pixels:
         _add_bad_pixels(flags_FP, rng)
     flags_FP[:, ~_on_detector()] |= 1 << PixelBit.BADPIX

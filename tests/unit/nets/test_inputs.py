@@ -3,14 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from live_spec.nets.inputs import ModelSpectra, draw_snr, fresh_inputs, stored_inputs
+from live_spec.nets.inputs import NOISELESS_SNR, ModelSpectra, draw_snr, fresh_inputs, stored_inputs
 from live_spec.spectra.bitmasks import PixelBit
 from live_spec.spectra.grid import APSTAR
 
 SKYLINE = APSTAR.cut[100]
 
 
-def observe(flux, snr, rng):
+def observe(flux, snr, rng, *, flag_snr_F=None):
     """Noise, a tilted continuum, one bad pixel and one strong sky line."""
     flux = flux * np.linspace(0.8, 1.3, APSTAR.n_pixels)
     sigma = np.broadcast_to(1.0 / snr[:, None], flux.shape)
@@ -66,6 +66,20 @@ def test_a_strong_sky_line_is_masked_in_half_of_the_stored_spectra(models):
     masked = x[:, 100] == 1.0
     assert 0.4 < masked.mean() < 0.6
     np.testing.assert_allclose(x[~masked, 100], 0.2, atol=2e-3)
+
+
+def test_stored_spectra_go_through_the_instrument_once_with_the_flags_of_the_star_they_stand_for(models):
+    asked = []
+
+    def once(flux, snr, rng, *, flag_snr_F=None):
+        asked.append((snr, flag_snr_F))
+        return observe(flux, snr, rng)
+
+    stored_inputs(models.flux_NP, once, (20.0, 300.0), np.zeros(APSTAR.n_cut), realisations=2, seed=4)
+    assert len(asked) == 2
+    for snr, flag_snr in asked:
+        assert (snr == NOISELESS_SNR).all()
+        assert ((flag_snr >= 20) & (flag_snr <= 300)).all()
 
 
 def test_observed_spectra_keep_their_labels_and_stars(models):

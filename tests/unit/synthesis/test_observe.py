@@ -32,6 +32,16 @@ def test_same_seed_same_bytes_and_arguments_are_left_alone(models_FP: np.ndarray
     assert not np.array_equal(a[0], observe(models_FP, np.full(16, 80.0), np.random.default_rng(2))[0])
 
 
+def test_a_faint_stars_flags_can_be_had_on_a_spectrum_without_its_noise(models_FP: np.ndarray) -> None:
+    faint, bright = np.full(16, 5.0), np.full(16, 2000.0)
+    of_faint, of_bright, mixed = (
+        observe(models_FP, snr, np.random.default_rng(1), flag_snr_F=flag_snr)
+        for snr, flag_snr in ((faint, None), (bright, None), (bright, faint))
+    )
+    assert mixed[0].tobytes() == of_bright[0].tobytes()
+    assert mixed[2].tobytes() == of_faint[2].tobytes() != of_bright[2].tobytes()
+
+
 def test_noise_is_what_the_inverse_variance_says(models_FP: np.ndarray) -> None:
     flux_FP, ivar_FP, _ = expose(models_FP, np.full(16, 60.0), np.random.default_rng(3), QUIET, NO_SHIFT)
     good_FP = ivar_FP > 0
