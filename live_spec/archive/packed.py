@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from live_spec.archive.spectrum import ArchivedSpectrum
+from live_spec.archive.spectrum import ArchivedSpectrum, clean_flux, clean_ivar
 
 SCHEMA: Final = b"live-spec.samples/1"
 PIXELS: Final = ("flux", "ivar", "pixel_flags", "wavelength_aa")
@@ -84,8 +84,8 @@ def _unpack_row(table: pa.Table, row: int) -> ArchivedSpectrum:
     wavelength = None if scalar("wavelength") is None else cell("wavelength") * WAVELENGTH_STEP_AA
     return ArchivedSpectrum(
         **json.loads(scalar("facts")),
-        flux=flux.astype(np.float32),
-        ivar=ivar.astype(np.float32),
+        flux=clean_flux(flux),
+        ivar=clean_ivar(ivar, flux),
         pixel_flags=cell("pixel_flags").astype(np.int32),
         wavelength_aa=wavelength,
     )

@@ -5,7 +5,6 @@ In Parquet the mask may be called ``pixel_flags``, as in the shards of ``live-sp
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from live_spec.archive.packed import SCHEMA, unpack
-from live_spec.archive.spectrum import ArchivedSpectrum, UnreadableFile, clean_flags, clean_flux
+from live_spec.archive.spectrum import ArchivedSpectrum, UnreadableFile, clean_flags, clean_flux, clean_ivar
 from live_spec.archive.universe import is_universe, universe_spectra
 from live_spec.spectra.bitmasks import PixelBit
 from live_spec.spectra.grid import APSTAR
@@ -29,7 +28,7 @@ def read_npz(path: Path) -> tuple[ArchivedSpectrum, ...]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             found = {key: (archive[key].shape, archive[key].dtype) for key in archive.files}
             arrays = {key: archive[key] for key in ("flux", "ivar", "mask", "star") if key in found}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # numpy, zipfile and zlib raise a dozen different ones on damaged files
         raise UnreadableFile(f"{path.name}: not a readable .npz archive ({error}); expected {EXPECTED}") from error
     return _spectra(path.name, arrays, ", ".join(f"{key} {shape}" for key, (shape, _) in found.items()))
 
@@ -40,10 +39,16 @@ def read_parquet(path: Path, part: int | None = None) -> tuple[ArchivedSpectrum,
     With ``part`` only that row group is read.
     """
     try:
-        with pq.ParquetFile(path) as file:
-            table = file.read() if part is None else file.read_row_group(part)
-    except (pa.ArrowException, OSError) as error:
+        return _parquet(path, part)
+    except UnreadableFile:
+        raise
+    except Exception as error:  # Arrow raises its own, UnicodeDecodeError, KeyError and others on damaged files
         raise UnreadableFile(f"{path.name}: not a readable Parquet file ({error}); expected {EXPECTED}") from error
+
+
+def _parquet(path: Path, part: int | None) -> tuple[ArchivedSpectrum, ...]:
+    with pq.ParquetFile(path) as file:
+        table = file.read() if part is None else file.read_row_group(part)
     if (table.schema.metadata or {}).get(b"schema") == SCHEMA:
         try:
             return unpack(table)
@@ -84,8 +89,7 @@ def _spectra(name: str, arrays: dict[str, NDArray[Any]], found: str) -> tuple[Ar
     flags = arrays.get("mask", np.zeros(shape, np.int32))
     if flags.dtype.kind == "b":
         flags = np.where(flags, 1 << PixelBit.BADPIX, 0)
-    flux, ivar = arrays["flux"], arrays["ivar"]
-    ivar = np.where(np.isfinite(flux), np.nan_to_num(ivar, posinf=0.0, neginf=0.0), 0.0).astype(np.float32)
+    flux, ivar = arrays["flux"], clean_ivar(arrays["ivar"], arrays["flux"])
     return tuple(
         ArchivedSpectrum(
             source=name,

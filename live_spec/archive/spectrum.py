@@ -65,13 +65,25 @@ class ArchivedSpectrum:
 
 def ivar_of(error: NDArray[Any], flux: NDArray[Any]) -> NDArray[np.float32]:
     """Inverse variance of a 1-sigma error by APOGEE's conventions: 1e10 and above is bad, 0 is unfilled."""
-    with np.errstate(invalid="ignore"):
-        good = np.isfinite(flux) & (error > 0) & (error < 1e10)
-    return np.where(good, np.where(good, error, 1.0).astype(np.float64) ** -2, 0.0).astype(np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):
+        good = (error > 0) & (error < 1e10)
+        ivar = np.where(good, np.where(good, error, 1.0).astype(np.float64) ** -2, 0.0)
+    return clean_ivar(ivar, flux)
+
+
+def clean_ivar(ivar: NDArray[Any], flux: NDArray[Any]) -> NDArray[np.float32]:
+    """Inverse variance in single precision; 0 where it or the flux is none. A negative one stays, to be counted."""
+    with np.errstate(over="ignore"):
+        single = ivar.astype(np.float32)
+        good = np.isfinite(single) & np.isfinite(flux.astype(np.float32))
+    return np.where(good, single, np.float32(0.0))
 
 
 def clean_flux(flux: NDArray[Any]) -> NDArray[np.float32]:
-    return np.where(np.isfinite(flux), flux, 0.0).astype(np.float32)
+    """Flux in single precision; 0 where that is no number."""
+    with np.errstate(over="ignore"):
+        single = flux.astype(np.float32)
+    return np.where(np.isfinite(single), single, np.float32(0.0))
 
 
 def clean_flags(flags: NDArray[Any]) -> NDArray[np.int32]:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from live_spec.archive.catalogue import clean_name, known_columns
-from live_spec.archive.spectrum import ArchivedSpectrum, UnreadableFile, clean_flags, clean_flux
+from live_spec.archive.spectrum import ArchivedSpectrum, UnreadableFile, clean_flags, clean_flux, clean_ivar
 from live_spec.spectra.bitmasks import PixelBit
 from live_spec.spectra.grid import APSTAR
 
@@ -70,7 +70,7 @@ def universe_spectra(name: str, table: pa.Table) -> tuple[ArchivedSpectrum, ...]
                 kind="combined",
                 tier="plain",
                 flux=clean_flux(flux),
-                ivar=np.where(np.isfinite(flux), np.nan_to_num(ivar, posinf=0.0, neginf=0.0), 0.0).astype(np.float32),
+                ivar=clean_ivar(ivar, flux),
                 pixel_flags=flags,
                 wavelength_aa=wavelength,
                 frame="rest",

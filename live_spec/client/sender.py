@@ -109,7 +109,7 @@ class Sender:
             name, mine = str(order["peer"]), (order["stream"], order["epoch"]) == (self.stream, self.epoch)
             wanted = [int(seq) for seq in order["wanted"][: 2 * WINDOW]] if mine else []
             durable, handled = (int(order["durable"]), int(order["handled"])) if mine else (0, 0)
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ArithmeticError, ValueError, KeyError, TypeError, RecursionError):
             return None
         self._heard_s[name] = now_s
         for silent in [other for other, heard_s in self._heard_s.items() if heard_s < now_s - FORGET_S]:

@@ -96,15 +96,12 @@ class Ledger:
         self._db.close()
 
     def _judge(self, decision: Decision) -> Outcome:
-        advice = decision.advice
-        if advice.mode != "advise":
+        if decision.advice.mode != "advise":
             return Outcome.SHADOW
-        if advice.valid_until is not None:
-            until = datetime.fromisoformat(advice.valid_until.replace("Z", "+00:00"))
-            if datetime.fromtimestamp(self._now(), UTC) > until:
-                return Outcome.EXPIRED
+        if (until := decision.until) is not None and datetime.fromtimestamp(self._now(), UTC) > until:
+            return Outcome.EXPIRED
         newer = "SELECT count(*) FROM dealt WHERE n > ? AND substr(key, 1, ?) = ?"
-        of_visit = f"{advice.visit}/"
+        of_visit = f"{decision.advice.visit}/"
         is_old = self._one(newer, decision.n, len(of_visit), of_visit)
         return Outcome.SUPERSEDED if is_old else Outcome.ACTED
 

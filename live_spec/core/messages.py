@@ -80,11 +80,11 @@ def _dump(document: dict[str, Any]) -> bytes:
 def _load(data: bytes | str, schema: str, kind: type[T]) -> T:
     try:
         document = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadDocument(f"expected {schema} as JSON: {error}") from None
     found = document.get("schema") if isinstance(document, dict) else type(document).__name__
     if found != schema:
-        raise BadDocument(f"expected a document of schema {schema}, found {found}")
+        raise BadDocument(f"expected a document of schema {schema}, found {str(found)[:80]!r}")
     known = {field.name for field in fields(kind)}  # type: ignore[arg-type]  # newer minor versions may say more
     try:
         known_values = {key: value for key, value in document.items() if key in known}
@@ -93,7 +93,7 @@ def _load(data: bytes | str, schema: str, kind: type[T]) -> T:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise BadDocument(f"{schema}: {where}: {first['msg']}") from None
+        raise BadDocument(f"{schema}: {where[:80]!r}: {first['msg'][:200]}") from None
 
 
 @cache

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -44,6 +45,24 @@ class Decision:
             BadDocument: When it is no advice.
         """
         return advice_from_json(self.body)
+
+    @property
+    def until(self) -> datetime | None:
+        """When it is over; ``None``: never.
+
+        Raises:
+            BadDocument: When the body is no advice, or has no time there.
+        """
+        text = self.advice.valid_until
+        if text is None:
+            return None
+        try:
+            found = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        except ValueError:
+            found = datetime.min
+        if found.utcoffset() != timedelta(0):
+            raise BadDocument(f"valid_until: expected a time in UTC, found {shorten(text)}")
+        return found
 
 
 class _Strict(BaseModel):
@@ -99,7 +118,7 @@ def decision_from_frames(frames: list[bytes]) -> Decision:
     if decision.sha256 != head.sha256:
         raise BadMessage(f"decision {shorten(head.key)} is damaged: its hash is not the one in its head")
     try:
-        named = decision.advice.id
+        named, _ = decision.advice.id, decision.until
     except BadDocument as error:
         raise BadMessage(f"decision {shorten(head.key)}: {error}") from None
     if named != head.key:

@@ -3,17 +3,17 @@
 # Shape legend: F fibres, P pixels of the apStar grid, L labels.
 from __future__ import annotations
 
-import json
 import zlib
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from live_spec.events import LabelPosterior, LabelsPredicted, PredictionFailed, PredictLabels
 from live_spec.labels import N_LABELS
 from live_spec.wire.columns import decode_columns, encode_columns
-from live_spec.wire.messages import BadMessage, canonical, shorten
+from live_spec.wire.messages import BadMessage, canonical, sentence, shorten
 
 Pair = tuple[bytes, bytes]
 CHECK = b'{"kind":"check"}'
@@ -41,11 +41,10 @@ def request_from_bytes(header: bytes, body: bytes, n_pixels: int) -> tuple[str, 
     Raises:
         BadMessage: When the bytes are no question.
     """
-    values = _header(header)
+    head = _read(header, _QUESTION)
     layout = {"fibre": ("int32", None), "flux": ("float32", n_pixels), "ivar": ("float32", n_pixels)}
     columns = decode_columns(body, layout)
-    request = PredictLabels(values["visit"], values["exposure"], columns["fibre"], columns["flux"], columns["ivar"])
-    return values["key"], request
+    return head.key, PredictLabels(head.visit, head.exposure, columns["fibre"], columns["flux"], columns["ivar"])
 
 
 def answer_to_bytes(answer: LabelsPredicted | PredictionFailed, key: str) -> Pair:
@@ -68,9 +67,9 @@ def answer_from_bytes(header: bytes, body: bytes) -> tuple[str, LabelsPredicted 
     Raises:
         BadMessage: When the bytes are no answer.
     """
-    values = _header(header)
-    if values["kind"] == "failed":
-        return values["key"], PredictionFailed(values["visit"], values["exposure"], values["reason"])
+    head = _read(header, _ANSWER)
+    if isinstance(head, _Failed):
+        return head.key, PredictionFailed(head.visit, head.exposure, head.reason)
     layout: dict[str, tuple[str, int | None]] = {"fibre": ("int32", None)}
     layout |= dict.fromkeys(TABLES, ("float64", N_LABELS)) | {"trusted": ("uint8", None), "snr": ("float64", None)}
     columns = decode_columns(body, layout)
@@ -78,20 +77,45 @@ def answer_from_bytes(header: bytes, body: bytes) -> tuple[str, LabelsPredicted 
     posterior = LabelPosterior(
         **{f"{name}_FL": columns[name] for name in TABLES},
         trusted_F=columns["trusted"].astype(np.bool_),
-        why_F=tuple(values["why"].get(str(row), "") for row in range(n_fibres)),
-        passes=values["passes"],
+        why_F=tuple(head.why.get(str(row), "") for row in range(n_fibres)),
+        passes=head.passes,
     )
-    return values["key"], LabelsPredicted(
-        values["visit"], values["exposure"], columns["fibre"], posterior, columns["snr"], values["bundle"],
-        values["degraded"],
-    )  # fmt: skip
+    fibre_F, snr_F = columns["fibre"], columns["snr"]
+    return head.key, LabelsPredicted(head.visit, head.exposure, fibre_F, posterior, snr_F, head.bundle, head.degraded)
 
 
-def _header(data: bytes) -> dict[str, Any]:
+class _Head(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    key: str
+    visit: str
+    exposure: int
+
+
+class _Question(_Head):
+    kind: Literal["predict"]
+
+
+class _Failed(_Head):
+    kind: Literal["failed"]
+    reason: str
+
+
+class _Predicted(_Head):
+    kind: Literal["predicted"]
+    bundle: str
+    passes: int
+    why: dict[str, str]
+    degraded: str | None
+
+
+H = TypeVar("H")
+_QUESTION: TypeAdapter[_Question] = TypeAdapter(_Question)
+_ANSWER: TypeAdapter[_Failed | _Predicted] = TypeAdapter(Annotated[_Failed | _Predicted, Field(discriminator="kind")])
+
+
+def _read(data: bytes, kind: TypeAdapter[H]) -> H:
     try:
-        values = json.loads(data)
-        if not {"kind", "key", "visit", "exposure"} <= values.keys():
-            raise ValueError("a key is missing")
-    except (ValueError, AttributeError) as error:
-        raise BadMessage(f"no question or answer: {shorten(str(error))}") from None
-    return dict(values)
+        return kind.validate_json(data)
+    except ValidationError as error:
+        raise BadMessage(f"no question or answer: {shorten(sentence(error), 300)}") from None

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Protocol
 
 from live_spec.wire.frames import Frames
+from live_spec.wire.intake import FeedError
+
+LENGTHS = struct.Struct("<3Q")
 
 
 class Store(Protocol):
@@ -52,12 +55,20 @@ class FolderStore:
 
     def sizes(self) -> dict[int, int]:
         """Number and size of every message that is there."""
-        return {int(path.stem): path.stat().st_size for path in sorted(self._folder.glob("*.message"))}
+        paths = [path for path in self._folder.glob("*.message") if path.stem.isdecimal()]
+        return {int(path.stem): path.stat().st_size for path in sorted(paths)}
 
     def epoch(self, at_least: int) -> int:
-        """The stored epoch while it can be continued, else a new and higher one, stored."""
+        """The stored epoch while it can be continued, else a new and higher one, stored.
+
+        Raises:
+            FeedError: When what is stored is no epoch: what is in the spool belongs to it.
+        """
         path = self._folder / "epoch"
-        stored = int(path.read_text()) if path.exists() else 0
+        text = path.read_bytes() if path.exists() else b"0"
+        if not text.isdigit() or len(text) > 16:
+            raise FeedError(f"{path}: expected the number of an epoch, found {text[:20]!r}")
+        stored = int(text)
         if stored and self.sizes():
             return stored
         epoch = max(stored + 1, at_least)
@@ -65,7 +76,7 @@ class FolderStore:
         return epoch
 
     def put(self, seq: int, frames: Frames) -> None:
-        lengths = struct.pack("<3Q", *map(len, frames))
+        lengths = LENGTHS.pack(*map(len, frames))
         self._write(self._path(seq), b"".join((lengths, *frames)))
         if self._acknowledged is not None:
             self._path(self._acknowledged).unlink(missing_ok=True)
@@ -76,8 +87,10 @@ class FolderStore:
             data = self._path(seq).read_bytes()
         except FileNotFoundError:
             return None
-        a, b, c = struct.unpack_from("<3Q", data)
-        return data[24 : 24 + a], data[24 + a : 24 + a + b], data[24 + a + b : 24 + a + b + c]
+        if len(data) < LENGTHS.size or len(data) != LENGTHS.size + sum(LENGTHS.unpack_from(data)):
+            return None  # not what was written: it can no more be sent than one that is gone
+        a, b, _ = LENGTHS.unpack_from(data)
+        return data[24 : 24 + a], data[24 + a : 24 + a + b], data[24 + a + b :]
 
     def drop(self, seq: int) -> None:
         if seq == max(self.sizes(), default=0):
