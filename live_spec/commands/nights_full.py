@@ -17,7 +17,18 @@ from numpy.typing import NDArray
 from live_spec.config import Config, Policy, Rule, Target
 from live_spec.core.forecast import sigmas
 from live_spec.core.goals import assign_goals
-from live_spec.evaluation.nights import CAP, EXPOSURE_S, LOST_MESSAGE, PLAN, READS, Outcome, Visit, judge, listen
+from live_spec.evaluation.nights import (
+    CAP,
+    EXPOSURE_S,
+    LOST_MESSAGE,
+    N_MINUTES,
+    PLAN,
+    READS,
+    Outcome,
+    Visit,
+    judge,
+    listen,
+)
 from live_spec.evaluation.surrogate import TrueField
 from live_spec.evaluation.weather import CONDITIONS, condition
 from live_spec.events import Advice, DesignLoaded, ExposureReduced, LabelsPredicted, PredictLabels
@@ -149,9 +160,8 @@ def _hear(
     """Expose a visit to the cap and let every policy hear it; ``None`` when nothing of it could be read."""
     rng = np.random.default_rng(seed)
     sky = condition(scenario, rng)
-    minutes = EXPOSURE_S / 60.0
-    light_T = CONDITIONS[sky](int(np.ceil(CAP * minutes)) + 1, rng)
-    middle_ET = minutes * (np.arange(CAP)[:, None] + (np.arange(READS) + 0.5) / READS)
+    light_T = CONDITIONS[sky](N_MINUTES, rng)
+    middle_ET = EXPOSURE_S / 60.0 * (np.arange(CAP)[:, None] + (np.arange(READS) + 0.5) / READS)
     light_E = np.interp(middle_ET, np.arange(len(light_T)) + 0.5, light_T).mean(axis=1)
     conditions = tuple(Conditions(e + 1, "ABBA"[e % 4], float(light_E[e]), 1.3) for e in range(CAP))
     simulated = replace(simulate_field(int(rng.integers(2**31)), n_fibres, CAP), conditions=conditions)

@@ -8,8 +8,9 @@ from datetime import timedelta
 from live_spec import __version__
 from live_spec.config import Config
 from live_spec.core.cause import binding_target, cause, contributions, limiting_label, why_no_target_counts
+from live_spec.core.progress import moment
 from live_spec.core.rules import Decision, made_by
-from live_spec.core.visit import Asked, Judged, Visit, moment
+from live_spec.core.visit import Asked, Judged, Visit
 from live_spec.events import Advice, TargetState, Verdict
 
 
@@ -64,7 +65,7 @@ def no_advice(
     suffix: str = "",
 ) -> Advice:
     """NO ADVICE with its reason; ``suffix`` ends the id of one that is no part of the replayed chain."""
-    decision = Decision(Verdict.NO_ADVICE, None, None, None, None, (), why)
+    decision = Decision(Verdict.NO_ADVICE, reason=why)
     return _advice(visit, exposure, decision, why, asked, judged, config, distrust, suffix=suffix)
 
 

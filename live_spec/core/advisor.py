@@ -20,7 +20,7 @@ from live_spec.core.goals import GoalTable
 from live_spec.core.pulls import PullMonitor, half_pulls
 from live_spec.core.rules import ready
 from live_spec.core.stars import StarLibrary
-from live_spec.core.visit import Asked, Judged, Visit, half_name
+from live_spec.core.visit import Judged, Visit, half_name
 from live_spec.core.watch import exposure_alarms
 from live_spec.events import (
     OVERRIDE_ACTIONS,
@@ -109,11 +109,9 @@ class Advisor:
         limit_s = visit.patience_s + self._config.limits.stale_stop
         if now_s - self._last_data_s < limit_s:
             return ()
-        last = max(visit.spectra.numbers, default=0)
-        why = f"no spectra since exposure {last}, limit is {limit_s:.0f} s"
-        asked = visit.asked.get(last)
+        why = f"no spectra since exposure {visit.last}, limit is {limit_s:.0f} s"
         visit.n_silences += 1
-        self._stale = self._no_advice(visit, last, why, asked, suffix=f"stale{visit.n_silences}")
+        self._stale = self._no_advice(visit, visit.last, why, suffix=f"stale{visit.n_silences}")
         actions: tuple[Action, ...] = (self._stale, self._alarm("input-stale", "serious", why))
         self._note(actions)
         return actions
@@ -149,17 +147,11 @@ class Advisor:
         if self._visit is not None and self._visit.design.visit == event.visit:
             if self._visit.design.fibres == event.fibres and self._visit.design.plan == event.plan:
                 return ()
-            return (
-                self._alarm("input-bad", "serious", f"visit {event.visit}: a second, different design was refused"),
-            )
+            return self._refuse(f"visit {event.visit}: a second, different design was refused", "serious")
         if event.visit in self._ended:
-            return (self._alarm("input-bad", "warning", f"visit {event.visit} has ended; its design was refused"),)
+            return self._refuse(f"visit {event.visit} has ended; its design was refused")
         if event.plan < 1:
-            return (
-                self._alarm(
-                    "input-bad", "serious", f"visit {event.visit}: a plan of {event.plan} exposures was refused"
-                ),
-            )
+            return self._refuse(f"visit {event.visit}: a plan of {event.plan} exposures was refused", "serious")
         actions = self._end(self._visit.design.visit) if self._visit is not None else ()
         self._visit = Visit.open(event, self._config, self._library)
         self._heard(now_s)
@@ -171,12 +163,11 @@ class Advisor:
         visit = self._visit
         if visit is None or event.visit != visit.design.visit:
             open_visit = "none" if visit is None else visit.design.visit
-            text = f"exposure {event.exposure} of visit {event.visit} was refused: the open visit is {open_visit}"
-            return (self._alarm("input-bad", "warning", text),)
-        if event.exposure < 1:
-            return (
-                self._alarm("input-bad", "warning", f"exposure number {event.exposure} was refused: they count from 1"),
+            return self._refuse(
+                f"exposure {event.exposure} of visit {event.visit} was refused: the open visit is {open_visit}"
             )
+        if event.exposure < 1:
+            return self._refuse(f"exposure number {event.exposure} was refused: they count from 1")
         request = visit.take(event, self._config)
         if request is None:
             return ()
@@ -184,9 +175,7 @@ class Advisor:
         asked = visit.asked[event.exposure]
         alarms = exposure_alarms(visit, asked, self._config.limits)
         if not len(request.fibre_F):
-            advice = self._no_advice(visit, event.exposure, "no goal fibre has a usable spectrum", asked)
-            visit.advice.append(advice)
-            return (*alarms, advice)
+            return (*alarms, self._say_nothing(visit, event.exposure, "no goal fibre has a usable spectrum"))
         return (*alarms, request)
 
     def _predicted(self, event: LabelsPredicted) -> tuple[Action, ...]:
@@ -196,8 +185,7 @@ class Advisor:
         if visit is None or event.visit != visit.design.visit or event.exposure not in visit.asked:
             return ()  # the field has changed while the network was at work
         judged = visit.conclude(event, self._config)
-        advice = self._advise(visit, judged)
-        visit.advice.append(advice)
+        advice = self._say(visit, judged)
         if event.degraded:
             return (self._alarm("model-mismatch", "serious", event.degraded), advice)
         untrusted = judged.standing.is_in(TargetState.NOT_TRUSTED).mean() if len(visit.goals) > 1 else 0.0
@@ -223,8 +211,8 @@ class Advisor:
     @property
     def judged(self) -> tuple[Judged, GoalTable] | None:
         """What was last concluded in the open visit, with its goals."""
-        latest = next(reversed(self._visit.judged.values()), None) if self._visit else None
-        return (latest, self._visit.goals) if latest and self._visit else None
+        visit = self._visit
+        return (visit.latest, visit.goals) if visit and visit.latest else None
 
     @property
     def scatter(self) -> dict[str, float]:
@@ -245,9 +233,7 @@ class Advisor:
         if visit is None or event.visit != visit.design.visit or event.exposure not in visit.asked:
             return ()
         why = f"no prediction for exposure {event.exposure}: {event.reason}"
-        advice = self._no_advice(visit, event.exposure, why, visit.asked[event.exposure])
-        visit.advice.append(advice)
-        return (self._alarm("model-mismatch", "serious", why), advice)
+        return (self._alarm("model-mismatch", "serious", why), self._say_nothing(visit, event.exposure, why))
 
     def _lost(self, event: InputLost) -> tuple[Action, ...]:
         visit = self._visit
@@ -255,23 +241,17 @@ class Advisor:
         if visit is None or event.visit not in (None, visit.design.visit):
             return (alarm,)
         visit.lost.append(event.reason)
-        exposure = max(visit.spectra.numbers, default=0)
-        advice = self._no_advice(visit, exposure, event.reason, visit.asked.get(exposure))
-        visit.advice.append(advice)
-        return (alarm, advice)
+        return (alarm, self._say_nothing(visit, visit.last, event.reason))
 
     def _override(self, event: OverrideRecorded) -> tuple[Action, ...]:
         """A person decides: it is recorded, and the last advice is given again in its light."""
         visit = self._visit
         if visit is None or event.visit != visit.design.visit:
-            return (
-                self._alarm("input-bad", "warning", f"override by {event.author}: visit {event.visit} is not open"),
-            )
+            return self._refuse(f"override by {event.author}: visit {event.visit} is not open")
         if event.action not in OVERRIDE_ACTIONS or event.reason not in OVERRIDE_REASONS or not event.author:
-            text = (
+            return self._refuse(
                 f"override refused: it needs a name, an action of {OVERRIDE_ACTIONS} and a reason of {OVERRIDE_REASONS}"
             )
-            return (self._alarm("input-bad", "warning", text),)
         self._log.append(f"audit: {event.author} {event.action}, reason {event.reason}: {event.note!r}")
         visit.inputs.append(event.message)
         if event.action == "accept":
@@ -279,13 +259,7 @@ class Advisor:
             visit.accepted |= frozenset(latest.doubts if latest else ())
         else:
             visit.override = event if event.action == "hold" else None
-        judged = next(reversed(visit.judged.values()), None)
-        if judged is None:
-            return ()
-        judged = visit.accept(judged)
-        advice = self._advise(visit, judged)
-        visit.advice.append(advice)
-        return (advice,)
+        return (self._say(visit, visit.accept(visit.latest)),) if visit.latest else ()
 
     def _end(self, name: str, message: str = "") -> tuple[Action, ...]:
         visit = self._visit
@@ -297,7 +271,7 @@ class Advisor:
         visit.spectra.fold_into(self._library, tuple(fibre.star for fibre in visit.goals.fibres), messages)
         self._ended.add(name)
         self._visit = None
-        self._log.append(f"visit {name} ended after {max(visit.spectra.numbers, default=0)} exposures")
+        self._log.append(f"visit {name} ended after {visit.last} exposures")
         return questions or ()
 
     def _heard(self, now_s: float) -> None:
@@ -305,17 +279,28 @@ class Advisor:
         self._last_data_s = now_s
         self._stale = None
 
-    def _advise(self, visit: Visit, judged: Judged) -> Advice:
-        return advise(visit, judged, self._config, self.distrust)
+    def _say(self, visit: Visit, judged: Judged) -> Advice:
+        """Advise on what was concluded, as the next of the visit's advice."""
+        visit.advice.append(advise(visit, judged, self._config, self.distrust))
+        return visit.advice[-1]
 
-    def _no_advice(self, visit: Visit, exposure: int, why: str, asked: Asked | None, suffix: str = "") -> Advice:
-        return no_advice(visit, exposure, why, asked, self._config, self.distrust, suffix=suffix)
+    def _say_nothing(self, visit: Visit, exposure: int, why: str) -> Advice:
+        """NO ADVICE, as the next of the visit's advice."""
+        visit.advice.append(self._no_advice(visit, exposure, why))
+        return visit.advice[-1]
+
+    def _no_advice(self, visit: Visit, exposure: int, why: str, suffix: str = "") -> Advice:
+        return no_advice(visit, exposure, why, visit.asked.get(exposure), self._config, self.distrust, suffix=suffix)
 
     # -- what people see -----------------------------------------------------------------------------------------
 
+    def _refuse(self, text: str, level: str = "warning") -> tuple[Action, ...]:
+        """What comes of an event that is not taken."""
+        return (self._alarm("input-bad", level, text),)
+
     def _alarm(self, kind: str, level: str, text: str) -> RaiseAlarm:
         visit = self._visit
-        asked = visit.asked.get(max(visit.spectra.numbers, default=0)) if visit else None
+        asked = visit.asked.get(visit.last) if visit else None
         return RaiseAlarm(
             kind, level, text, visit.design.visit if visit else None, asked.observed_at if asked else None
         )
@@ -326,6 +311,4 @@ class Advisor:
                 self._log.append(f"advice {action.id}: {action.verdict.value}, {action.cause}")
             elif isinstance(action, RaiseAlarm):
                 self._log.append(f"{action.level} {action.kind}: {action.text}")
-                if self._visit is not None:
-                    self._visit.alarms.append(action)
         del self._log[:-LOG_LENGTH]

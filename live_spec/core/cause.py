@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import compress
 from math import ceil
 
 import numpy as np
@@ -68,9 +70,7 @@ def cause(decision: Decision, judged: Judged, goals: GoalTable, rule: Rule, limi
     counting_F = judged.standing.counting_F
     n_counting = int(counting_F.sum())
     n_done = round(float(judged.standing.p_goal_F[counting_F].sum()))
-    if rule.kind != "abundance-fraction":
-        return decision.reason
-    if n_counting == 0:
+    if rule.kind != "abundance-fraction" or not n_counting:
         return decision.reason
     where = f"{share(n_done, n_counting)} {targets(n_counting)} at goal, rule needs {100 * rule.fraction:.0f}%"
     if decision.verdict is Verdict.STOP:
@@ -125,14 +125,11 @@ def why_no_target_counts(judged: Judged, goals: GoalTable) -> str:
         return "no fibre of this design has goals in the configuration"
     if not goals.counts_F.any():
         return "no priority target in this design"
-    counts: dict[TargetState, int] = {}
-    for state, counted in zip(judged.standing.state_F, goals.counts_F, strict=True):
-        if counted:
-            counts[state] = counts.get(state, 0) + 1
     n_priority = int(goals.counts_F.sum())
     if n_priority == 1:
         row = int(np.flatnonzero(goals.counts_F)[0])
         why = judged.standing.why_F[row]
         return f"the only target is {judged.standing.state_F[row].value}" + (f": {why}" if why else "")
-    parts = ", ".join(f"{n} {state.value}" for state, n in sorted(counts.items(), key=lambda item: -item[1]))
+    counts = Counter(compress(judged.standing.state_F, goals.counts_F))
+    parts = ", ".join(f"{n} {state.value}" for state, n in counts.most_common())
     return f"none of {n_priority} priority targets can be judged: {parts}"

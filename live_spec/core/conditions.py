@@ -6,9 +6,8 @@ once per exposure)
 .. math:: x_{e+1} = \mu + \phi\,(x_e - \mu) + \epsilon, \qquad \epsilon \sim N(0, q^2)
 
 so that a cloud is expected to persist for a while and then to give way, and a forecast far ahead is as wide as the
-night's own spread. :math:`q` is learned from the visit against a prior; :math:`\mu` from the visit and, where there are
-any, the earlier visits of the night. The sum over the next m exposures is taken as lognormal with its exact mean and
-variance.
+night's own spread. :math:`q` is learned from the visit against a prior, :math:`\mu` is the visit's mean. The sum over
+the next m exposures is taken as lognormal with its exact mean and variance.
 """
 
 # Shape legend: E exposures so far, M future exposures, G quadrature nodes.
@@ -29,8 +28,6 @@ INNOVATION = 0.24
 """Prior standard deviation of the step from one exposure to the next."""
 INNOVATION_WEIGHT = 3.0
 """Number of steps the prior is worth."""
-MEAN_WEIGHT = 2.0
-"""Number of exposures the earlier visits' mean is worth."""
 NODES = 7
 Kind = Literal["reverting", "flat", "last"]
 
@@ -87,12 +84,11 @@ def _moments(after: Future, n_more: int) -> tuple[float, float]:
     return float(expected_M.sum()), variance
 
 
-def future(common_E: Array, earlier_mean: float | None = None, *, kind: Kind = "reverting") -> Future:
+def future(common_E: Array, *, kind: Kind = "reverting") -> Future:
     """What to expect after exposures with the given common mode.
 
     Args:
         common_E: Common mode of the exposures so far relative to their mean, oldest first; 0 without light.
-        earlier_mean: ln of the mean common mode of the night's earlier visits on the same scale, where known.
         kind: ``reverting`` as above; or no distribution at all: the visit's mean rate goes on (``flat``, as a
             signal-to-noise quick look extrapolates) or that of the last exposure does (``last``, as an exposure-time
             calculator that follows the sky does).
@@ -101,8 +97,7 @@ def future(common_E: Array, earlier_mean: float | None = None, *, kind: Kind = "
     if not len(lit_E):
         return Future(0.0, 0.0, INNOVATION, None if kind == "reverting" else 1.0)
     x_E = np.log(lit_E)
-    weight = MEAN_WEIGHT if earlier_mean is not None else 0.0
-    mean = float((weight * (earlier_mean or 0.0) + x_E.sum()) / (weight + len(x_E)))
+    mean = float(x_E.mean())
     step_E = x_E[1:] - (mean + PERSISTENCE * (x_E[:-1] - mean))
     innovation = float(
         np.sqrt((INNOVATION_WEIGHT * INNOVATION**2 + (step_E**2).sum()) / (INNOVATION_WEIGHT + len(step_E)))

@@ -77,10 +77,9 @@ def rates(info_EF: Array, level_EF: Array, info_F: Array, *, kind: Kind = "rever
         return Rates(info_F, zeros, future(np.empty(0), kind=kind), np.empty(0), never, nothing, np.full(n_fibres, -1))
     common_E = common_mode(info_EF)
     level_F = relative_level(level_EF)
-    alive_now_F = np.nan_to_num(info_EF[-1]) > 0
-    seen_before_F = (np.nan_to_num(info_EF[:-1]) > 0).any(axis=0)
-    lost_F = seen_before_F & (~alive_now_F | (level_F < LOST_FLUX))
     alive_EF = np.nan_to_num(info_EF) > 0
+    alive_now_F = alive_EF[-1]
+    lost_F = alive_EF[:-1].any(axis=0) & (~alive_now_F | (level_F < LOST_FLUX))
     seen_F = (alive_EF * common_E[:, None]).sum(axis=0)
     own_F = np.divide(np.nansum(info_EF, axis=0), seen_F, out=np.zeros(n_fibres), where=seen_F > 0)
     rate_F = np.where(lost_F | ~alive_now_F, 0.0, own_F)

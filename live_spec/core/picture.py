@@ -33,8 +33,8 @@ def snapshot(
 ) -> Snapshot:
     """Everything a screen needs, and nothing it has to compute."""
     rule = config.policy.active_rule
-    judged = next(reversed(visit.judged.values()), None) if visit else None
-    last = max(visit.spectra.numbers, default=0) if visit else 0
+    judged = visit.latest if visit else None
+    last = visit.last if visit else 0
     asked = visit.asked.get(last) if visit else None
     design = visit.design if visit else None
     states = judged.standing.state_F if judged else ()
@@ -131,7 +131,7 @@ def _elements(config: Config, visit: Visit, judged: Judged) -> tuple[ElementRow,
 def _conditions(visit: Visit, judged: Judged | None) -> Conditions:
     info_EF = visit.spectra.per_exposure("info_F")
     history = tuple(_median(row[row > 0]) for row in np.nan_to_num(info_EF))
-    asked = visit.asked[max(visit.spectra.numbers)]
+    asked = visit.asked[visit.last]
     return Conditions(
         snr2=history[-1], snr2_relative=throughput(asked), snr2_history=history, n_missing=asked.n_missing
     )

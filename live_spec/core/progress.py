@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from live_spec.config import Rule
 
@@ -45,3 +46,14 @@ def progress(dithers: Mapping[int, str | None], rule: Rule, plan: int, *, paired
     unmatched = abs(positions.count("A") - positions.count("B")) if known else None
     cap = rule.max_exposures if rule.extend else min(plan, rule.max_exposures)
     return Progress(max(dithers, default=0), plan, cap, unmatched, paired)
+
+
+def moment(text: str | None) -> datetime | None:
+    """A UTC time from its ISO text; ``None`` when it is unknown or no time."""
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

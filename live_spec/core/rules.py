@@ -36,12 +36,12 @@ class Decision:
     """A verdict before it becomes an advice."""
 
     verdict: Verdict
-    stop_after: int | None
-    need: float | None
-    have: float | None
-    p_met: float | None
-    choices: tuple[Choice, ...]
-    reason: str
+    stop_after: int | None = None
+    need: float | None = None
+    have: float | None = None
+    p_met: float | None = None
+    choices: tuple[Choice, ...] = ()
+    reason: str = ""
     """The rule's part of the cause."""
     finish: Finish | None = None
 
@@ -103,7 +103,7 @@ def decide(rule: Rule, situation: Situation) -> Decision:
         return _checked(plugins.load(plugins.offered(plugins.RULES)[rule.kind])(rule, situation), situation)
     except Exception as error:  # the code of others may fail in any way, the night goes on
         why = f"the rule {rule.name!r} of kind {rule.kind!r} failed: {str(error) or repr(error)}"
-        return Decision(Verdict.NO_ADVICE, None, None, None, None, (), why)
+        return Decision(Verdict.NO_ADVICE, reason=why)
 
 
 def _checked(decision: object, situation: Situation) -> Decision:
@@ -273,7 +273,7 @@ def fixed_plan(rule: Rule, situation: Situation) -> Decision:
     done = now.exposure >= now.plan and now.is_legal(now.exposure)
     verdict = Verdict.STOP if done else Verdict.CONTINUE
     stop_after = now.exposure if done else max(now.plan, now.exposure + 1)
-    return Decision(verdict, stop_after, None, None, None, (), f"the plan is {now.plan} exposures")
+    return Decision(verdict, stop_after, reason=f"the plan is {now.plan} exposures")
 
 
 def _minutes(situation: Situation, stop_after: int) -> float | None:

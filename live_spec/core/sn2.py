@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from live_spec.core.progress import moment
 
 H_REFERENCE: Final = 11.0
 SLOPE: Final = -0.426
@@ -56,10 +57,5 @@ def earned(exposures: Sequence[ExposureSn2]) -> float:
 
 def _within(one: str | None, other: str | None) -> bool:
     """True when both times are known and close enough; unknown times make no pair."""
-    if one is None or other is None:
-        return False
-    try:
-        gap = datetime.fromisoformat(one) - datetime.fromisoformat(other)
-    except (ValueError, TypeError):
-        return False
-    return abs(gap.total_seconds()) <= PAIR_SECONDS
+    first, second = moment(one), moment(other)
+    return first is not None and second is not None and abs((first - second).total_seconds()) <= PAIR_SECONDS

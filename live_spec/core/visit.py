@@ -7,14 +7,13 @@ therefore put aside when the prediction is asked for (:class:`Asked`), and live 
 # Shape legend: E exposures, F fibres that carry goals, L labels.
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
 from live_spec.config import Config, Rule
+from live_spec.core.doubts import input_doubts
 from live_spec.core.forecast import Rates, Sigmas, rates, sigmas
 from live_spec.core.goals import GoalTable, assign_goals
 from live_spec.core.progress import Progress, progress
@@ -30,8 +29,6 @@ from live_spec.events import (
     LabelsPredicted,
     OverrideRecorded,
     PredictLabels,
-    RaiseAlarm,
-    Role,
     TargetState,
     Verdict,
 )
@@ -77,32 +74,6 @@ class Judged:
     degraded: str | None
 
 
-MIN_SKY_SHARE = 0.5
-"""Share of a design's sky fibres below which the sky of an exposure cannot be trusted."""
-MIN_SKY_FIBRES = 5
-"""A design with fewer has no sky statistics to judge by."""
-CLOCK_TOLERANCE_S = 30.0
-"""Data from further in the future than this mean that a clock is wrong."""
-
-
-def input_doubts(event: ExposureReduced, design: DesignLoaded, earlier: Iterable[Asked]) -> Iterator[str]:
-    """What is wrong with an exposure as a whole."""
-    yield from event.notes
-    sky = [fibre.fibre for fibre in design.fibres if fibre.role is Role.SKY]
-    if len(sky) >= MIN_SKY_FIBRES:
-        lit = np.isin(event.fibre_F, sky) & (event.ivar_FP > 0).any(axis=1)
-        n_lit = len(np.unique(event.fibre_F[lit]))
-        if n_lit < MIN_SKY_SHARE * len(sky):
-            yield f"sky: {n_lit} of {len(sky)} sky fibres have data in exposure {event.exposure}"
-    here = moment(event.observed_at)
-    before = [moment(asked.observed_at) for asked in earlier if asked.exposure < event.exposure]
-    if here is not None and any(time is not None and time > here for time in before):
-        yield f"clock: exposure {event.exposure} is dated before an earlier one"
-    received = moment(event.received_at)
-    if here is not None and received is not None and (here - received).total_seconds() > CLOCK_TOLERANCE_S:
-        yield f"clock: exposure {event.exposure} is dated {(here - received).total_seconds():.0f} s after it arrived"
-
-
 def half_name(visit: str, half: int) -> str:
     """What the question about half a visit is called."""
     return f"{visit}#half{half}"
@@ -111,17 +82,6 @@ def half_name(visit: str, half: int) -> str:
 def is_half(visit: str) -> bool:
     """Whether a question is about half a visit."""
     return "#half" in visit
-
-
-def moment(text: str | None) -> datetime | None:
-    """A UTC time from its ISO text; ``None`` when it is unknown or no time."""
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 @dataclass
@@ -144,13 +104,24 @@ class Visit:
     readers: list[str] = field(default_factory=list)
     quality: dict[int, tuple[str, ...]] = field(default_factory=dict)
     """Doubts about each exposure; they last as long as the exposure is in the sum."""
-    alarms: list[RaiseAlarm] = field(default_factory=list)
+    lost_fibres: set[int] = field(default_factory=set)
+    """Fibres whose loss was alarmed: it is said once."""
     n_silences: int = 0
     stood: bool = False
     n_reversals: int = 0
     override: OverrideRecorded | None = None
     accepted: frozenset[str] = frozenset()
     """Doubts that a person has accepted."""
+
+    @property
+    def last(self) -> int:
+        """The highest exposure number with data; 0 before the first."""
+        return max(self.spectra.numbers, default=0)
+
+    @property
+    def latest(self) -> Judged | None:
+        """What was concluded last."""
+        return next(reversed(self.judged.values()), None)
 
     @property
     def messages(self) -> tuple[str, ...]:
@@ -181,8 +152,9 @@ class Visit:
         row_F = np.flatnonzero(combined.info_F > 0)
         rule = config.policy.active_rule
         paired = config.instrument.exposure_unit == "pair" and event.tier not in COMBINED_TIERS
-        gaps = [n for n in range(1, max(self.spectra.numbers)) if n not in self.spectra.numbers]
-        self.quality[event.exposure] = tuple(input_doubts(event, self.design, self.asked.values()))
+        gaps = [n for n in range(1, self.last) if n not in self.spectra.numbers]
+        earlier = [time for number, time in self.times.items() if number < event.exposure]
+        self.quality[event.exposure] = tuple(input_doubts(event, self.design, earlier))
         missing = (f"exposure {n} is missing" for n in gaps)
         doubts = dict.fromkeys([*self.lost, *missing, *(doubt for found in self.quality.values() for doubt in found)])
         found = rates(info_EF, self.spectra.per_exposure("level_F"), combined.info_F, kind=rule.forecast)
@@ -240,7 +212,7 @@ class Visit:
         first, second = (
             PredictLabels(
                 visit=half_name(self.design.visit, number),
-                exposure=max(self.spectra.numbers),
+                exposure=self.last,
                 fibre_F=self.goals.fibre_F[half.info_F > 0],
                 flux_FP=half.flux_FP[half.info_F > 0],
                 ivar_FP=half.ivar_FP[half.info_F > 0],

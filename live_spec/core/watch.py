@@ -29,10 +29,10 @@ def exposure_alarms(visit: Visit, asked: Asked, limits: Limits) -> tuple[RaiseAl
             "check guiding, rotation and focus"
         )
         found.append(("throughput-low", "warning", text))
-    known = {alarm.text.split()[1] for alarm in visit.alarms if alarm.kind == "fibre-lost"}
     for row in np.flatnonzero(asked.rates.lost_F):
-        fibre = str(visit.goals.fibres[row].fibre)
-        if fibre not in known:
+        fibre = visit.goals.fibres[row].fibre
+        if fibre not in visit.lost_fibres:
+            visit.lost_fibres.add(fibre)
             level_now = asked.rates.level_F[row]
             loss = f"{100 * (1 - level_now):.0f}%" if np.isfinite(level_now) else "all"
             found.append(

@@ -27,6 +27,7 @@ Array = NDArray[np.float64]
 EXPOSURE_S = 500.0
 PLAN = 8
 CAP = 12
+N_MINUTES = int(np.ceil(CAP * EXPOSURE_S / 60.0)) + 1
 N_FIBRES = 250
 FIBRE_DEATH = 0.002
 """Chance of a fibre to lose its light before an exposure."""
@@ -108,12 +109,15 @@ class Visit:
 def simulate_visit(name: str, scenario: str, rng: np.random.Generator) -> Visit:
     """Draw a field and expose it to the cap."""
     field = true_field(name, N_FIBRES, PLAN, EXPOSURE_S, rng)
-    n_minutes = int(np.ceil(CAP * EXPOSURE_S / 60.0)) + 1
     sky = condition(scenario, rng)
-    light_T = CONDITIONS[sky](n_minutes, rng)
+    return expose(field, sky, CONDITIONS[sky](N_MINUTES, rng), rng)
+
+
+def expose(field: TrueField, sky: str, light_T: Array, rng: np.random.Generator) -> Visit:
+    """Expose a field to the cap under a sky whose light is given minute by minute, 1 being nominal."""
     edge_T = np.arange(CAP * READS + 1) * EXPOSURE_S / READS / 60.0
     middle_T = (edge_T[:-1] + edge_T[1:]) / 2
-    step_T = np.interp(middle_T, np.arange(n_minutes) + 0.5, light_T) / READS
+    step_T = np.interp(middle_T, np.arange(N_MINUTES) + 0.5, light_T) / READS
     alive_EF = np.cumprod(rng.random((CAP, N_FIBRES)) >= FIBRE_DEATH, axis=0).astype(bool)
     arrives_E = rng.random(CAP) >= LOST_MESSAGE
     own_EF = np.exp(rng.normal(0.0, 0.05, (CAP, N_FIBRES)))

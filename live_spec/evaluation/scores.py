@@ -32,7 +32,7 @@ def _block(table: list[dict[str, Outcome]], seed: int) -> dict[str, object]:
     return {
         "n_visits": len(table),
         "policies": {name: _policy(outcomes) for name, outcomes in by_policy.items()},
-        "forecast": {name: _scores(outcomes) for name, outcomes in by_policy.items() if _scores(outcomes)},
+        "forecast": {name: found for name, outcomes in by_policy.items() if (found := forecast_scores(outcomes))},
         "saved": {
             name: _saved(by_policy[own], by_policy[name], rng) for name in ("plan", "sn2-1600") if name in by_policy
         },
@@ -55,7 +55,8 @@ def _policy(outcomes: list[Outcome]) -> dict[str, float | int | None]:
     }
 
 
-def _scores(outcomes: list[Outcome]) -> dict[str, float | int]:
+def forecast_scores(outcomes: list[Outcome]) -> dict[str, float | int]:
+    """Coverage of the 80 % interval and error at half-way, signed and not; empty when nothing was forecast."""
     covered = [inside for outcome in outcomes for inside in outcome.finish_covered]
     signed = [outcome.finish_error for outcome in outcomes if outcome.finish_error is not None]
     errors = np.abs(signed)
