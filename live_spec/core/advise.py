@@ -32,6 +32,11 @@ def advise(visit: Visit, judged: Judged, config: Config, distrust: str | None) -
     return _advice(visit, asked.exposure, decision, words, asked, judged, config, distrust, limiting)
 
 
+def mode(config: Config, distrust: str | None) -> str:
+    """``shadow`` or ``advise``: a bundle that is not believed advises nobody, whatever the configuration says."""
+    return "shadow" if distrust else config.policy.mode
+
+
 def doubt(visit: Visit, judged: Judged, config: Config) -> str | None:
     """Why there can be no advice; ``None`` when everything it needs is known. Unknown is never nominal."""
     asked = judged.asked
@@ -96,7 +101,7 @@ def _advice(
         exposures=max(0, (decision.stop_after or exposure) - exposure),
         stop_after=decision.stop_after,
         cause=words,
-        mode="shadow" if distrust else policy.mode,
+        mode=mode(config, distrust),
         rule=f"{policy.active_rule.name} v{policy.active_rule.version}",
         need=decision.need,
         have=decision.have,

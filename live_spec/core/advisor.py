@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from live_spec.config import Config
 from live_spec.core import picture
-from live_spec.core.advise import advise, no_advice
+from live_spec.core.advise import advise, mode, no_advice
 from live_spec.core.goals import GoalTable
 from live_spec.core.pulls import PullMonitor, half_pulls
 from live_spec.core.rules import ready
@@ -137,6 +137,7 @@ class Advisor:
             self._stale,
             tuple(self._log),
             source=source,
+            mode=mode(self._config, self.distrust),
             bundle_note=bundle_note,
             passes=passes,
         )

@@ -28,6 +28,7 @@ def snapshot(
     log: tuple[str, ...],
     *,
     source: str,
+    mode: str,
     bundle_note: str,
     passes: int | None,
 ) -> Snapshot:
@@ -41,7 +42,7 @@ def snapshot(
     patience = visit.patience_s if visit else 0.0
     return Snapshot(
         source=source,
-        mode=config.policy.mode,
+        mode=mode,
         telescope=design.telescope if design else None,
         field=design.field if design else None,
         design=design.design if design else None,

@@ -43,22 +43,24 @@ class PullMonitor:
 
     def __init__(self) -> None:
         self._pulls: deque[Array] = deque(maxlen=MEMORY)
+        self._scatter: dict[str, float] = {}
 
     def add(self, pull_FL: Array) -> None:
         self._pulls.extend(row for row in pull_FL if np.isfinite(row).any())
-
-    def scatter(self) -> dict[str, float]:
-        """Robust scatter of the pulls per label; empty before there are enough stars."""
         if len(self._pulls) < MIN_PULLS:
-            return {}
-        pull_FL = np.array(self._pulls)
-        known_L = np.isfinite(pull_FL).sum(axis=0) >= MIN_PULLS
-        return {
-            label: float(1.4826 * np.nanmedian(np.abs(pull_FL[:, column])))
+            return
+        all_FL = np.array(self._pulls)
+        known_L = np.isfinite(all_FL).sum(axis=0) >= MIN_PULLS
+        self._scatter = {
+            label: float(1.4826 * np.nanmedian(np.abs(all_FL[:, column])))
             for column, label in enumerate(LABELS)
             if known_L[column]
         }
 
+    def scatter(self) -> dict[str, float]:
+        """Robust scatter of the pulls per label; empty before there are enough stars."""
+        return dict(self._scatter)
+
     def overconfident(self, labels: frozenset[str]) -> dict[str, float]:
         """Those of ``labels`` whose scatter is too large."""
-        return {label: value for label, value in self.scatter().items() if label in labels and value > OVERCONFIDENT}
+        return {label: value for label, value in self._scatter.items() if label in labels and value > OVERCONFIDENT}

@@ -63,9 +63,11 @@ def test_feature_03_an_overconfident_bundle_is_found_within_a_night_and_put_in_t
     rng = np.random.default_rng(5)
     visits = [simulate_visit(f"v{i}", "clear", rng) for i in range(3)]
     advisor = Advisor(default_config())
+    assert advisor.snapshot(source="LIVE").mode == "advise"
     actions = night(advisor, visits[:2], factor=0.6)
     (alarm,) = drift(actions)
     assert "of its own sigma" in alarm.text
+    assert advisor.snapshot(source="LIVE").mode == "shadow"  # the screen no longer speaks in the imperative
     later = [a for a in night(advisor, visits[2:], factor=0.6) if hasattr(a, "verdict")]
     assert later
     assert all(advice.mode == "shadow" and any("calibration" in word for word in advice.degraded) for advice in later)
