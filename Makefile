@@ -4,12 +4,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check lint fast bench nights bundle fuzz clean help
+.PHONY: demo test check lint fast docs bench nights bundle fuzz clean help
 
 help:
 	@echo "make demo   set up, then expose two real stars and a field of 300 fibres"
 	@echo "make test   set up, then everything: check and all tests"
 	@echo "make check  style, types, direction of imports, fast tests (under a minute)"
+	@echo "make docs   the pages of docs/ as a site in build/docs"
 	@echo "make bundle the default network from nothing: spectra, training, calibration (under three hours)"
 	@echo "make fuzz   a million hostile messages to every decoder (N=... SEED=...)"
 	@echo "make nights 500 simulated nights, some along the full path, the features of the verdict at full size (an hour and a half)"
@@ -21,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	# torch first and pinned: an unpinned torch brings gigabytes of GPU libraries that a laptop does not need.
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,check]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,check,docs]'
 	touch $(STAMP)
 
 demo: $(STAMP)
@@ -42,6 +43,10 @@ fast: $(STAMP)
 
 test: lint
 	$(BIN)/pytest
+
+docs: $(STAMP)
+	$(BIN)/python tools/make_reference.py
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/engine.py

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from live_spec.events import DesignLoaded
-from live_spec.wire.columns import decode_columns, encode_columns
+from live_spec.wire.columns import Layout, decode_columns, encode_columns
 from live_spec.wire.messages import (
     BODY_MAX,
     VERSION,
@@ -108,6 +108,15 @@ def spectra_to_body(spectra: Spectra) -> bytes:
     return encode_columns({name: array for name, array in columns.items() if array is not None})
 
 
+def body_layout(n_pixels: int) -> Layout:
+    """Columns of the body of an exposure, version 1; :data:`OPTIONAL` ones may be missing."""
+    n = n_pixels
+    return {
+        "fibre": ("int32", None), "flux": ("float32", n), "ivar": ("float32", n), "flags": ("int32", n),
+        "wave": ("float64", n), "rv_kms": ("float32", None), "bc_kms": ("float32", None),
+    }  # fmt: skip
+
+
 def spectra_from(message: Message) -> Spectra:
     """Decode the body of an exposure message.
 
@@ -116,12 +125,7 @@ def spectra_from(message: Message) -> Spectra:
     """
     header = message.header
     assert isinstance(header, Exposure), header.kind
-    n = header.n_pixels
-    layout = {
-        "fibre": ("int32", None), "flux": ("float32", n), "ivar": ("float32", n), "flags": ("int32", n),
-        "wave": ("float64", n), "rv_kms": ("float32", None), "bc_kms": ("float32", None),
-    }  # fmt: skip
-    columns = decode_columns(message.body, layout, optional=OPTIONAL)
+    columns = decode_columns(message.body, body_layout(header.n_pixels), optional=OPTIONAL)
     fibre_F = columns["fibre"]
     if len(fibre_F) != header.n_fibres:
         raise BadMessage(f"body has {len(fibre_F)} fibres; its header says {header.n_fibres}")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import subprocess
+import sys
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 
@@ -11,11 +14,14 @@ import click
 import pytest
 
 from live_spec.alarms import ALARMS, LEVELS
+from live_spec.batch.table import schema
 from live_spec.commands.config_keys import keys
-from live_spec.commands.main import COMMANDS, cli
-from live_spec.events import TargetState, Verdict
+from live_spec.commands.main import COMMANDS, EXIT_CODES, cli
+from live_spec.events import Advice, TargetState, Verdict
+from live_spec.snapshot import Snapshot
 from live_spec.view.glyphs import ASCII, UNICODE
 from live_spec.view.ui import KEYS
+from live_spec.wire.messages import Bye, Design, Exposure, FibreEntry, Heartbeat, VisitEnd
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -49,6 +55,29 @@ def test_statement_30_every_command_and_every_key_is_in_the_reference() -> None:
     assert [name for name in COMMANDS if f"\n## live-spec {name}\n" not in commands] == []
     assert [key.path for key in keys() if f"| `{key.path}` |" not in configuration] == []
     assert [key for names in KEYS for key in names.split() if f"`{key}`" not in screens] == []
+
+
+def test_statement_30_every_schema_field_column_and_exit_code_is_in_the_reference(reference: ModuleType) -> None:
+    formats, documents, commands = (text(f"reference/{name}.md") for name in ("formats", "documents", "commands"))
+    assert reference.schemas().keys() == reference.MEANT.keys()
+    assert [name for name in reference.schemas() if f"`live-spec.{name}/" not in formats] == []
+    for model in (Design, Exposure, VisitEnd, Heartbeat, Bye, FibreEntry):
+        assert [name for name in model.model_fields if f"| `{name}` |" not in formats] == []
+    assert [name for name in schema({}).names if f"| `{name}` |" not in formats] == []
+    for document in (Advice, Snapshot):
+        assert [field.name for field in fields(document) if f"| `{field.name}` |" not in documents] == []
+    assert {*EXIT_CODES.values(), 0, 1, 2, 4, 75, 130} == {int(n) for n in re.findall(r"^\| (\d+) \|", commands, re.M)}
+
+
+@pytest.mark.slow
+def test_statement_30_the_docs_build_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("furo", reason="needs the extra 'docs'")
+    build = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", str(DOCS), str(tmp_path)]
+    done = subprocess.run(build, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    listed = {page.relative_to(DOCS).with_suffix(".html") for page in DOCS.rglob("*.md")}
+    assert {page.relative_to(tmp_path) for page in tmp_path.rglob("*.html")} >= listed
+    assert "class live_spec.client.Feed" in re.sub("<[^>]+>", "", (tmp_path / "reference/api.html").read_text("utf-8"))
 
 
 def raised_kinds() -> set[str]:
