@@ -213,6 +213,26 @@ def read_journal(folder: Path) -> Iterator[Record | Damage]:
         yield from read_segment(path, sealed=path != paths[-1])
 
 
+def journals(folder: Path) -> list[Path]:
+    """The journal of a folder and those that were set aside in it, oldest first."""
+    earlier = sorted(folder.glob("earlier-[0-9]*"), key=lambda path: int(path.name.removeprefix("earlier-")))
+    return [path for path in (*earlier, folder) if path.is_dir() and segments(path)]
+
+
+def skim(folder: Path) -> Iterator[Record]:
+    """The records of a journal without the bodies of its messages, which are nearly all of it; what is damaged ends its
+    segment. A message's header has a checksum of its own."""
+    for path in segments(folder):
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            offset, size = 0, os.fstat(fd).st_size
+            while found := _record_at(fd, offset, size, whole=False):
+                record, offset = found
+                yield record
+        finally:
+            os.close(fd)
+
+
 def read_segment(path: Path, *, sealed: bool = False) -> Iterator[Record | Damage]:
     """The records of one segment; where it is sealed, that is another follows, bytes left at its end are damage."""
     fd = os.open(path, os.O_RDONLY)
@@ -241,8 +261,8 @@ def _read(fd: int, path: Path, offset: int, *, sealed: bool = False) -> tuple[Re
     before the next segment is begun. Else there is nothing to read yet, ``None``.
     """
     size = os.fstat(fd).st_size
-    if record := _record_at(fd, offset, size):
-        return record, offset + _size(record)
+    if found := _record_at(fd, offset, size):
+        return found
     tail = os.pread(fd, size - offset, offset) if offset < size else b""
     at = tail.find(MAGIC, 1)
     while at >= 0:
@@ -252,23 +272,31 @@ def _read(fd: int, path: Path, offset: int, *, sealed: bool = False) -> tuple[Re
     return (Damage(path, offset, len(tail)), size) if sealed and tail else None
 
 
-def _record_at(fd: int, offset: int, size: int) -> Record | None:
+def _record_at(fd: int, offset: int, size: int, *, whole: bool = True) -> tuple[Record, int] | None:
+    """The record at an offset and the offset behind it, ``None`` when there is no good one.
+
+    Not ``whole``: the body of a message is passed over, unchecked.
+    """
     head = os.pread(fd, HEAD_SIZE, offset)
     if len(head) < HEAD_SIZE or zlib.crc32(head[: HEAD.size]) != HEAD_CRC.unpack_from(head, HEAD.size)[0]:
         return None
     magic, kind, order, number, at_ns, n_header, n_body, crc = HEAD.unpack_from(head)
     if magic != MAGIC or offset + HEAD_SIZE + n_header + n_body > size:
         return None
+    behind = offset + _span(n_header, n_body)
     header = os.pread(fd, n_header, offset + HEAD_SIZE)
+    if not whole and kind == Kind.MESSAGE:
+        return Record(Kind.MESSAGE, number, at_ns, header, b""), behind
     body = os.pread(fd, n_body, offset + HEAD_SIZE + n_header)
     first, second = (body, header) if order == BODY_FIRST else (header, body)
     if zlib.crc32(second, zlib.crc32(first)) != crc:
         return None
-    return Record(Kind(kind), number, at_ns, header, body)
+    return Record(Kind(kind), number, at_ns, header, body), behind
 
 
-def _size(record: Record) -> int:
-    used = HEAD_SIZE + len(record.header) + len(record.body)
+def _span(n_header: int, n_body: int) -> int:
+    """Bytes that a record takes, padding included."""
+    used = HEAD_SIZE + n_header + n_body
     return used + -used % ALIGN
 
 

@@ -132,14 +132,19 @@ def read_night(folder: Path, window: Between | None = None) -> Night:
             continue
         if window is not None and not window[0] <= item.at_ns < window[1]:
             continue
-        night.n_records += 1
-        night.first_ns = item.at_ns if night.first_ns is None else night.first_ns
-        night.last_ns = item.at_ns
-        try:
-            _take(night, item)
-        except (ValueError, TypeError, KeyError) as error:  # journalled by another version
-            night.damage.append(f"record {item.number} is not understood: {error}")
+        add(night, item)
     return night
+
+
+def add(night: Night, record: Record) -> None:
+    """Take a record into a night; one that is not understood is among its damage."""
+    night.n_records += 1
+    night.first_ns = record.at_ns if night.first_ns is None else night.first_ns
+    night.last_ns = record.at_ns
+    try:
+        _take(night, record)
+    except (ValueError, TypeError, KeyError) as error:  # journalled by another version
+        night.damage.append(f"record {record.number} is not understood: {error}")
 
 
 def _take(night: Night, record: Record) -> None:

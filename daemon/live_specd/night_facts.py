@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from live_spec.core.alarms import Change
 from live_spec.events import Advice, TargetState, Verdict
 from live_spec.labels import LABELS, symbol, unit
 from live_spec.view.format import plural
+from live_specd.earlier import figures, history
 from live_specd.night import Night, VisitRecord, final_sigmas, utc
 
 SCHEMA = "live-spec.report/1"
@@ -20,12 +22,18 @@ OFTEN_MISSING = 2
 """Visits of a night without data from which on a fibre is somebody's business."""
 
 
-def facts(night: Night, name: str | None = None, rules: dict[str, Any] | None = None) -> dict[str, Any]:
+def facts(
+    night: Night,
+    name: str | None = None,
+    rules: dict[str, Any] | None = None,
+    before: Iterable[Night] = (),
+) -> dict[str, Any]:
     """Everything the report says, as JSON values. What the journal does not hold is ``None``.
 
     Args:
         name: The night as people call it; by default its date.
         rules: What the configured rules would have said of it, see :func:`live_specd.report.rules_on`.
+        before: Earlier nights, whose medians and coverage stand beside this night's.
     """
     visits = [_visit(visit) for visit in night.visits.values()]
     return {
@@ -37,6 +45,8 @@ def facts(night: Night, name: str | None = None, rules: dict[str, Any] | None = 
         "visits": visits,
         "forecast": _forecast(night),
         "elements": _elements(night),
+        "own": _figures(night),
+        "history": history([_figures(one) for one in before]),
         "policies": _policies(night),
         "rules": rules,
         "health": _health(night),
@@ -136,22 +146,33 @@ def _strip(night: Night) -> list[dict[str, Any]]:
 
 def _forecast(night: Night) -> dict[str, Any]:
     """Every forecast of a stop point that was reached, against what was found there."""
-    pairs = []
+    pairs, chances = [], []
     for visit in night.visits.values():
+        need = visit.final.need if visit.final else None
         found = {a.exposure: a.have for _, a in visit.advice if a.have is not None}
         last = {a.exposure: a for _, a in visit.advice}
         for exposure, advice in last.items():
             for choice in advice.choices:
                 if choice.stop_after > exposure and choice.stop_after in found:
                     pairs.append((choice.share, choice.share_lo, choice.share_hi, found[choice.stop_after]))
+                    if need is not None:
+                        chances.append([choice.p_met, float(found[choice.stop_after] >= need)])
+    intervals = [[lo, hi, came] for _, lo, hi, came in pairs]
     if not pairs:
-        return {"n": 0, "coverage": None, "bias": None, "pairs": []}
+        return {"n": 0, "coverage": None, "bias": None, "pairs": [], "intervals": [], "chances": []}
     return {
         "n": len(pairs),
         "coverage": sum(lo <= came <= hi for _, lo, hi, came in pairs) / len(pairs),
         "bias": float(np.mean([came - share for share, _, _, came in pairs])),
+        "intervals": intervals,
+        "chances": chances,
         "pairs": [[round(share, 4), round(came, 4)] for share, _, _, came in pairs],
     }
+
+
+def _figures(night: Night) -> dict[str, Any]:
+    headline = _headline(night, [_visit(visit) for visit in night.visits.values()])
+    return figures(night, headline, _health(night), _forecast(night))
 
 
 def _elements(night: Night) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ from live_spec.evaluation.promotion import may_advise, quorum_was_met
 from live_spec.events import Advice, LabelsPredicted, Verdict
 from live_specd.compare import Night, advice_on, read_night
 from live_specd.daemon import Refused
-from live_specd.journal import segments
+from live_specd.journal import journals
 
 SCHEMA = "live-spec.promotion/1"
 FILE = "promotion.json"
@@ -103,12 +103,6 @@ def evidence(night: Night, config: Config, bundle: str) -> Evidence:
 def _misses(later: Advice) -> bool:
     known = later.have is not None and later.need is not None
     return later.verdict is not Verdict.NO_ADVICE and known and (later.have or 0.0) < (later.need or 0.0)
-
-
-def journals(folder: Path) -> list[Path]:
-    """The journal of a folder and those that were set aside in it, oldest first."""
-    earlier = sorted(folder.glob("earlier-[0-9]*"), key=lambda path: int(path.name.removeprefix("earlier-")))
-    return [path for path in (*earlier, folder) if path.is_dir() and segments(path)]
 
 
 def require(config: Config, bundle: str) -> Promotion | None:

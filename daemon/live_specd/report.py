@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from live_spec.config import Config
+    from live_specd.night import Night
     from live_specd.nights_by_mjd import Between
 
 BOOTSTRAP = 1000
@@ -68,6 +69,7 @@ def _facts(folder: Path | None, config_path: Path | None, mjd: int | None) -> di
     from live_spec.commands.config_keys import live_config
     from live_spec.commands.found import found_config
     from live_spec.config import Config, load
+    from live_specd.earlier import earlier_nights
     from live_specd.night import NoJournal, read_night
     from live_specd.night_facts import facts
     from live_specd.nights_by_mjd import between, resolve
@@ -78,18 +80,20 @@ def _facts(folder: Path | None, config_path: Path | None, mjd: int | None) -> di
     config = load(config_path) if config_path else here
     folder = folder or Path(config.io.record)
     name, window = None, None
+    before: Iterator[Night] = iter(())
     if mjd is not None:
         try:
             night = resolve(mjd, time.time_ns(), config.instrument.observatory)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
         name, window = f"{config.instrument.observatory} {night}", between(night, config.instrument.observatory)
+        before = earlier_nights(folder, night, config.instrument.observatory)
     try:
         found = read_night(folder, window)
     except NoJournal as error:
         raise click.ClickException(str(error)) from None
     rules = rules_on(folder, window, config) if config_path and found.visits else None
-    return facts(found, name, rules)
+    return facts(found, name, rules, before)
 
 
 def rules_on(folder: Path, window: Between | None, config: Config) -> dict[str, Any]:
@@ -137,6 +141,8 @@ def as_html(facts: dict[str, Any]) -> str:
         "share": _share,
         "hours": lambda value: "–" if value is None else f"{value:.1f} h",
         "minutes": lambda value: "–" if value is None else f"{value:.0f} min",
+        "percent": lambda value: "–" if value is None else f"{100 * value:.1f}%",
+        "seconds": lambda value: "–" if value is None else f"{value:.2f} s",
         "whole": lambda value: "–" if value is None else f"{value:.0f}",
         "sigma": lambda value, unit: f"{value:.0f}" if unit == "K" else f"{value:.3f}",
     }

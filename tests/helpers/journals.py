@@ -31,9 +31,11 @@ from live_spec.wire.predictions import answer_to_bytes, request_key
 START_NS = 1_795_400_000_000_000_000
 
 
-def record_night(folder: Path, *, n_visits: int = 3, n_fibres: int = 30, seed: int = 1) -> None:
+def record_night(
+    folder: Path, *, n_visits: int = 3, n_fibres: int = 30, seed: int = 1, start_ns: int = START_NS
+) -> None:
     """Visits that get fainter: the first stops early, the last one falls short; one fibre is dead, one is held."""
-    now = [START_NS]
+    now = [start_ns]
     journal = Journal(folder, lambda: now[0])
     advisor = Advisor(config(min_exposures=2))
     network = Surrogate(untrusted=frozenset({5}))

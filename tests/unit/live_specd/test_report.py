@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
-from helpers.journals import record_night
-from live_specd.journal import Kind, Record, read_journal
+from helpers.journals import START_NS, record_night
+from live_specd.journal import Damage, Journal, Kind, Record, read_journal, segments, skim
 from live_specd.night import Night, read_night
 from live_specd.night_facts import facts
 from live_specd.nights_by_mjd import between, resolve, sjd
@@ -185,6 +187,48 @@ def test_a_night_is_found_by_its_mjd_and_only_its_records_count(folder: Path, ni
     nothing = CliRunner().invoke(report, [])
     assert nothing.exit_code == 2
     assert "which night?" in nothing.output
+
+
+def test_statement_27_earlier_nights_stand_beside_this_one(tmp_path: Path) -> None:
+    """Medians and coverage of the nights before, equal to those of their own reports; spectra are not read for it."""
+    day_ns = 86_400 * 10**9
+    for days, seed, journal in [(40, 5, tmp_path), (3, 2, tmp_path), (1, 3, tmp_path), (0, 4, tmp_path)]:
+        record_night(journal, n_visits=2, n_fibres=12, seed=seed, start_ns=START_NS - days * day_ns)
+    mjd = sjd(START_NS, "APO")
+
+    def of(night: int) -> dict[str, Any]:
+        run = ["--run", str(tmp_path), "--mjd", str(night), "--format", "json"]
+        done = CliRunner().invoke(report, run)
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    today, before = of(mjd), [of(mjd - 1), of(mjd - 3)]
+    history = today["history"]
+    assert history["nights"] == 2, "that of 40 days ago does not count"
+    for name, value in history["medians"].items():
+        assert value == pytest.approx(np.median([one["own"]["headline"][name] for one in before])), name
+    assert history["sigma"]["fe_h"] == pytest.approx(np.median([one["own"]["sigma"]["fe_h"] for one in before]))
+    pairs = [pair for one in before for pair in one["forecast"]["intervals"]]
+    assert history["n"] == len(pairs) > 0
+    assert history["coverage"] == pytest.approx(np.mean([lo <= came <= hi for lo, hi, came in pairs]))
+    assert of(mjd - 40)["history"] is None
+    page = CliRunner().invoke(report, ["--run", str(tmp_path), "--mjd", str(mjd)]).stdout
+    assert "median of the last 2 nights" in page
+    assert "Over the last 2 nights" in page
+
+
+def test_a_journal_is_skimmed_without_its_spectra(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, lambda: START_NS)
+    for kind, body in [(Kind.MESSAGE, b"spectra" * 99), (Kind.ADVICE, b"{}"), (Kind.MESSAGE, b"more")]:
+        journal.append(kind, b"header", body)
+    journal.close()
+    whole = list(read_journal(tmp_path))
+    (path,) = segments(tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"spectra", b"SPECTRA", 1))
+    assert any(isinstance(item, Damage) for item in read_journal(tmp_path))
+    skimmed = list(skim(tmp_path))
+    assert [(r.kind, r.number, r.header) for r in skimmed] == [(r.kind, r.number, r.header) for r in whole]  # type: ignore[union-attr]
+    assert [r.body for r in skimmed] == [b"", b"{}", b""]
 
 
 def test_the_night_changes_at_the_noon_of_the_observatory() -> None:
