@@ -183,4 +183,6 @@ class Snapshot:
     """What a person would type to follow the advice, from the configuration; nobody executes it."""
     control: str | None = None
     """Where the daemon takes overrides and acknowledgements, for its own machine; ``None`` when it takes none."""
+    observatory: str = ""
+    """Whose nights and whose clock the screen shows, from the configuration."""
     schema: str = SCHEMA

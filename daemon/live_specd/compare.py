@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from live_spec.config import Config, Policy, Rule, load
 from live_spec.core.advisor import Advisor
 from live_spec.core.messages import advice_json
+from live_spec.core.nights_by_mjd import Between
 from live_spec.core.visit import is_half
 from live_spec.events import (
     Action,
@@ -36,7 +37,6 @@ from live_spec.events import (
 from live_spec.wire.predictions import answer_from_bytes, request_key
 from live_specd.daemon import Refused
 from live_specd.journal import Kind, Record, read_journal, segments
-from live_specd.nights_by_mjd import Between
 from live_specd.rehearsal import Rehearsal
 from live_specd.replay import Played, play_visits, visits_of
 from live_specd.translate import Translator

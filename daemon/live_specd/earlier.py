@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from live_spec.core.nights_by_mjd import between, sjd
 from live_spec.labels import LABELS
 from live_specd.journal import journals, skim
 from live_specd.night import Night, add, final_sigmas
-from live_specd.nights_by_mjd import between, sjd
 
 NIGHTS = 30
 

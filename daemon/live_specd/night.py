@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from live_spec.core.alarms import Change
 from live_spec.core.messages import advice_from_json
+from live_spec.core.nights_by_mjd import Between
 from live_spec.events import Advice, LabelsPredicted, PredictionFailed, Verdict
 from live_spec.wire.messages import Design, Exposure, VisitEnd, header_from_bytes
 from live_spec.wire.predictions import answer_from_bytes
 from live_specd.alarms import change_of
 from live_specd.journal import Damage, Kind, Record, read_journal, segments
-from live_specd.nights_by_mjd import Between
 from live_specd.reception import contradiction_of, gap_of
 
 

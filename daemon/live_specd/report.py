@@ -12,8 +12,8 @@ import click
 
 if TYPE_CHECKING:
     from live_spec.config import Config
+    from live_spec.core.nights_by_mjd import Between
     from live_specd.night import Night
-    from live_specd.nights_by_mjd import Between
 
 BOOTSTRAP = 1000
 
@@ -69,10 +69,10 @@ def _facts(folder: Path | None, config_path: Path | None, mjd: int | None) -> di
     from live_spec.commands.config_keys import live_config
     from live_spec.commands.found import found_config
     from live_spec.config import Config, load
+    from live_spec.core.nights_by_mjd import between, resolve
     from live_specd.earlier import earlier_nights
     from live_specd.night import NoJournal, read_night
     from live_specd.night_facts import facts
-    from live_specd.nights_by_mjd import between, resolve
 
     if folder is None and config_path is None and mjd is None:
         raise click.UsageError("which night? Give --run FOLDER, or -c FILE, or --mjd -1")

@@ -43,6 +43,7 @@ def snapshot(
     return Snapshot(
         source=source,
         mode=mode,
+        observatory=config.instrument.observatory,
         telescope=design.telescope if design else None,
         field=design.field if design else None,
         design=design.design if design else None,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from rich.text import Text
 
+from live_spec.core.nights_by_mjd import ZONES, sjd
 from live_spec.snapshot import Snapshot
 from live_spec.view import format as fmt
 from live_spec.view.pen import Cell, Pen
@@ -13,6 +15,8 @@ from live_spec.view.states import Phase, Standing
 from live_spec.view.ui import Playing
 from live_spec.view.verdict import probability, words
 
+LOCAL_WIDTH = 120
+"""From this width on there is room for local time."""
 FULL_PASSES = 100
 """Dropout passes a full answer has; fewer are said on the screen."""
 
@@ -31,6 +35,8 @@ def header(
     live = snapshot.source == "LIVE"
     mark = " ".join(part for part in ("" if live and lapse else snapshot.source, lapse) if part)
     shadow = "SHADOW" if snapshot.mode == "shadow" else ""
+    night = f"sjd {_night(snapshot, now)}" if snapshot.observatory else ""
+    local = _local_time(snapshot.observatory, now) if pen.width >= LOCAL_WIDTH else ""
     parts = (
         (0, ("live-spec", pen.theme.heading)),
         (0, (mark, pen.theme.serious if lapse else pen.theme.heading)),
@@ -40,10 +46,30 @@ def header(
         (3, snapshot.telescope or ""),
         (2, f"field {snapshot.field}" if snapshot.field else ""),
         (1, f"design {snapshot.design}" if snapshot.design else ""),
+        (3, night),
         (4, f"visit {snapshot.visit}" if snapshot.visit and snapshot.visit != snapshot.design else ""),
     )
     style = "" if live and not (shadow or frozen) else pen.theme.marked
-    return pen.parts(*parts, right=f"{now:%H:%M:%S} UT", style=style)
+    return pen.parts(*parts, right=f"{now:%H:%M:%S} UT{local}", style=style)
+
+
+def _night(snapshot: Snapshot, now: datetime) -> int:
+    """The SJD on the screen: tonight's, or that of the data where they are not live."""
+    at = now
+    if snapshot.source != "LIVE" and snapshot.observed_at:
+        at = datetime.fromisoformat(snapshot.observed_at)
+    return sjd(round(at.timestamp() * 1e9), snapshot.observatory)
+
+
+def _local_time(observatory: str, now: datetime) -> str:
+    """The clock on the wall; nothing where the observatory or the machine's tz database does not know it."""
+    try:
+        zone = ZoneInfo(ZONES[observatory.upper()])
+    except (KeyError, ZoneInfoNotFoundError):
+        return ""
+    there = now.astimezone(zone)
+    name = there.tzname() or ""
+    return f"   {there:%H:%M:%S} {name if name.isalpha() else 'local'}"
 
 
 def progress(pen: Pen, snapshot: Snapshot, stand: Standing, *, note: bool) -> Text:

@@ -180,6 +180,7 @@ def field(n: int = 300, *, advice: Advice = ADVICE, source: str = "LIVE", mode: 
         source=source,
         mode=mode,
         telescope="APO",
+        observatory="APO",
         field="102631",
         design="48213",
         visit=VISIT,

@@ -14,10 +14,10 @@ from helpers.journals import START_NS, record_night
 from live_specd.journal import Damage, Journal, Kind, Record, read_journal, segments, skim
 from live_specd.night import Night, read_night
 from live_specd.night_facts import facts
-from live_specd.nights_by_mjd import between, resolve, sjd
 from live_specd.report import as_html, as_json, as_markdown, handover, handover_lines, report, rules_on
 
 from live_spec.config import Config, Policy, Rule
+from live_spec.core.nights_by_mjd import between, resolve, sjd
 
 
 @pytest.fixture(scope="module")

@@ -84,6 +84,18 @@ def test_statement_15_every_view_says_whose_word_it_is(name: str, state: str, si
         assert "► CONTINUE" not in screen.text
 
 
+def test_the_header_has_the_night_and_on_wide_screens_the_clock_on_the_wall() -> None:
+    live = field()
+    assert "sjd 61366" in view(live, Ui(), 80, 24, NOW).lines[0].plain
+    assert "10:12:18 UT   03:12:18 MST" in view(live, Ui(), 140, 45, NOW).lines[0].plain
+    south = replace(live, observatory="LCO")
+    assert "10:12:18 UT   07:12:18 local" in view(south, Ui(), 140, 45, NOW).lines[0].plain
+    elsewhere = replace(live, observatory="Subaru")
+    assert view(elsewhere, Ui(), 140, 45, NOW).lines[0].plain.rstrip().endswith("10:12:18 UT")
+    replayed = replace(live, source="REPLAY", observed_at="2026-11-20T10:00:00Z")
+    assert "sjd 61364" in view(replayed, Ui(), 80, 24, NOW).lines[0].plain
+
+
 def test_a_frozen_screen_says_so_and_still_grows_stale() -> None:
     text = view(field(), Ui(frozen=True), 80, 24, NOW).text
     assert "FROZEN" in text.splitlines()[0]

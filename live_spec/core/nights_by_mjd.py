@@ -13,6 +13,9 @@ UNIX_EPOCH_MJD: Final = 40_587
 SJD_OFFSET_DAYS: Final = {"APO": 0.3, "LCO": 0.4}
 HALF_DAY_NS: Final = DAY_NS // 2
 
+ZONES: Final = {"APO": "America/Denver", "LCO": "America/Santiago"}
+"""What the clocks on the wall show, as the tz database knows it."""
+
 Between = tuple[int, int]
 """From and up to, ns since 1970 (UTC)."""
 
