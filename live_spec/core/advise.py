@@ -120,7 +120,7 @@ def _advice(
         supersedes=earlier.id if earlier else None,
         finish=decision.finish,
         code=__version__,
-        plugins=(*made_by(policy.active_rule), *(asked.readers if asked else ())),
+        plugins=(*made_by(policy.active_rule.kind), *(asked.readers if asked else ())),
         contributions=contributions(judged, visit.goals) if judged else (),
         override=visit.held(exposure) or None,
         binding=binding_target(judged, visit.goals, policy.active_rule.fraction) if judged else None,

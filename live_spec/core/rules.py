@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from math import ceil, sqrt
 
 import numpy as np
@@ -86,13 +87,14 @@ def ready(rule: Rule) -> None:
     Raises:
         BadPlugin: When it is of another distribution and cannot be loaded.
     """
-    if rule.kind not in RULES:
+    if made_by(rule.kind):
         plugins.load(plugins.offered(plugins.RULES)[rule.kind])
 
 
-def made_by(rule: Rule) -> tuple[str, ...]:
-    """The plug-in behind a rule, with its version; empty for a rule of the core."""
-    return () if rule.kind in RULES else (plugins.named(plugins.offered(plugins.RULES)[rule.kind]),)
+@cache  # asked with every advice, and what is installed in mid-night does not count before the next start
+def made_by(kind: str) -> tuple[str, ...]:
+    """The plug-in behind a kind of rule, with its version; empty for a rule of the core."""
+    return () if kind in RULES else (plugins.named(plugins.offered(plugins.RULES)[kind]),)
 
 
 def decide(rule: Rule, situation: Situation) -> Decision:
