@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from live_spec.events import TargetState
 from live_spec.labels import LABELS, symbol
-from live_spec.snapshot import FibreRow
+from live_spec.snapshot import ElementRow, FibreRow, Snapshot
 
 NEED = {
     TargetState.OUT_OF_REACH: 0, TargetState.NOT_TRUSTED: 1, TargetState.LATER: 2, TargetState.SOON: 3,
@@ -73,6 +73,11 @@ _LABELS = {symbol(label).lower(): label for label in LABELS} | {label: label for
 
 class BadSearch(ValueError):
     """What was typed after ``/`` means nothing; the message says what does."""
+
+
+def required_first(snapshot: Snapshot) -> list[ElementRow]:
+    """The labels in the order in which a reader needs them."""
+    return sorted(snapshot.elements, key=lambda element: not element.required)
 
 
 def search(text: str) -> Callable[[FibreRow], bool]:

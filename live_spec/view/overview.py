@@ -11,7 +11,7 @@ from rich.text import Text
 from live_spec.labels import LABELS
 from live_spec.snapshot import Excerpt, FibreRow, Snapshot
 from live_spec.view import foot, form, head, pages, panels
-from live_spec.view.choose import choose
+from live_spec.view.choose import choose, required_first
 from live_spec.view.format import duration
 from live_spec.view.glyphs import ASCII, UNICODE
 from live_spec.view.pen import Pen, Screen
@@ -176,13 +176,16 @@ def _page(
         return _finish(pen, lines, height - len(bottom), bottom=bottom, beside=beside)
     if ui.view == 2 and snapshot.fibres:
         return _fibres(pen, snapshot, ui, top, bottom, height, wide=wide)
-    draw = {3: pages.elements, 4: pages.conditions, 5: pages.history, 6: pages.log}.get(ui.view, pages.log)
+    if ui.view == 3:
+        lines = pages.elements(pen, snapshot, stand, room, ui.element)
+        return _finish(pen, [*top, *lines], height - len(bottom), bottom=bottom)
+    draw = {4: pages.conditions, 5: pages.history, 6: pages.log}.get(ui.view, pages.log)
     return _finish(pen, [*top, *draw(pen, snapshot, stand, room)], height - len(bottom), bottom=bottom)
 
 
 def _labels(snapshot: Snapshot, row: FibreRow) -> list[str]:
     """Labels without an element row (nothing measured yet, or no target that counts) come after the others."""
-    labels = [element.label for element in panels.required_first(snapshot)]
+    labels = [element.label for element in required_first(snapshot)]
     return labels + [label for label in LABELS if label in row.ratio and label not in labels]
 
 

@@ -11,7 +11,7 @@ from live_spec.labels import symbol
 from live_spec.snapshot import Excerpt, FibreRow, Snapshot
 from live_spec.view import charts, foot, panels
 from live_spec.view import format as fmt
-from live_spec.view.choose import worst
+from live_spec.view.choose import required_first, worst
 from live_spec.view.pen import Pen
 from live_spec.view.plain import to_acknowledge
 from live_spec.view.states import Standing
@@ -23,10 +23,10 @@ SIDE_WIDTH = 110
 """From this width on a cause has room beside the numbers."""
 
 
-def elements(pen: Pen, snapshot: Snapshot, stand: Standing, rows: int) -> list[Text]:
-    """Every label: its line, then its median sigma after each exposure, as far as there is room."""
+def elements(pen: Pen, snapshot: Snapshot, stand: Standing, rows: int, at: int = 0) -> list[Text]:
+    """Every label, one of them selected, then its median sigma after each exposure, as far as there is room."""
     lines = [pen.rule("elements", f"{snapshot.n_counting} counting targets")]
-    lines += panels.elements(pen, snapshot, rows - 1, history=pen.width >= 80)
+    lines += panels.elements(pen, snapshot, rows - 1, history=pen.width >= 80, at=min(at, len(snapshot.elements) - 1))
     if (room := rows - len(lines)) >= 3 and snapshot.elements:
         lines.append(pen.rule("median sigma after each exposure"))
         n_shown = max(1, (pen.width - 8) // 6)
@@ -34,7 +34,7 @@ def elements(pen: Pen, snapshot: Snapshot, stand: Standing, rows: int) -> list[T
         first = max(0, n_exposures - n_shown)
         numbers = "".join(f"{n + 1:>6}" for n in range(first, n_exposures))
         lines.append(pen.row((f"    exp {numbers}", pen.theme.quiet)))
-        for element in panels.required_first(snapshot)[: room - 2]:
+        for element in required_first(snapshot)[: room - 2]:
             cells = "".join(f"{fmt.sigma(value, element.label):>6}" for value in element.sigma_history[first:])
             lines.append(pen.row(f"   {symbol(element.label):<5}{cells}"))
     return lines

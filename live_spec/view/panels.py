@@ -10,20 +10,21 @@ from live_spec.events import TargetState
 from live_spec.labels import symbol
 from live_spec.snapshot import ElementRow, FibreRow, Snapshot
 from live_spec.view import format as fmt
+from live_spec.view.choose import required_first
 from live_spec.view.pen import Cell, Pen
 from live_spec.view.states import Standing
 from live_spec.view.verdict import probability
 
 
-def elements(pen: Pen, snapshot: Snapshot, rows: int, *, history: bool = False) -> list[Text]:
-    """One line per label of the goals."""
+def elements(pen: Pen, snapshot: Snapshot, rows: int, *, history: bool = False, at: int | None = None) -> list[Text]:
+    """One line per label of the goals; that of number ``at`` is marked as selected."""
     lines = [pen.row((" el   goal median  at goal  left  p10-p90 " + ("   sigma by exposure" if history else ""),
                       pen.theme.quiet))]  # fmt: skip
     ordered = required_first(snapshot)
     if not ordered:
         lines.append(pen.row(" nothing measured yet"))
     shown = ordered if len(ordered) <= rows else ordered[: rows - 1]
-    for element in shown:
+    for n, element in enumerate(shown):
         state = _element_state(element, snapshot)
         sign = pen.glyphs.optional if state is None else pen.glyphs.states[state]
         style = "" if state is None else pen.theme.states[state]
@@ -33,17 +34,14 @@ def elements(pen: Pen, snapshot: Snapshot, rows: int, *, history: bool = False) 
             f"{fmt.left_range(element.left_p10, element.left_p90):>9}"
         )
         trend = f"    {fmt.sparkline(element.sigma_history, pen.glyphs, width=16)}" if history else ""
-        lines.append(pen.row(" ", (sign, style), f" {symbol(element.label):<4}{numbers}{trend}"))
+        lines.append(
+            pen.row(pen.glyphs.go if n == at else " ", (sign, style), f" {symbol(element.label):<4}{numbers}{trend}")
+        )
     if len(shown) < len(ordered):
         lines.append(pen.row((f" and {len(ordered) - len(shown)} more labels: enlarge the window", pen.theme.quiet)))
     elif any(not element.required for element in ordered) and len(shown) < rows:
         lines.append(pen.row((f" {pen.glyphs.optional} not required by the rule", pen.theme.quiet)))
     return lines
-
-
-def required_first(snapshot: Snapshot) -> list[ElementRow]:
-    """The labels in the order in which a reader needs them."""
-    return sorted(snapshot.elements, key=lambda element: not element.required)
 
 
 def _element_state(element: ElementRow, snapshot: Snapshot) -> TargetState | None:

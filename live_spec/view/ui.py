@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
+from live_spec.labels import symbol
 from live_spec.snapshot import Snapshot
-from live_spec.view.choose import SHOW, SORT, BadSearch, search
+from live_spec.view.choose import SHOW, SORT, BadSearch, required_first, search
 from live_spec.view.form import Form, type_into
 from live_spec.view.theme import THEMES
 
@@ -32,6 +33,8 @@ class Ui:
     """The fibre that was moved to: it stays selected when new data change the order."""
     fibre: int | None = None
     """The fibre that is open."""
+    element: int = 0
+    """The selected label of the view of elements."""
     show: str = "all"
     sort: str = "need"
     reverse: bool = False
@@ -78,7 +81,7 @@ KEYS: dict[str, str] = {
     "space pgdn pgup": "next and previous page",
     "g G home end": "first and last fibre",
     "1 2 3 4 5 6": "overview, fibres, elements, conditions, history, log",
-    "enter esc": "open the selected fibre, and back; n p: its neighbours",
+    "enter esc": "open a fibre, or those late in an element; back; n p: next",
     "/": "find: 59, 2M00, ni>1.5, h<12, state:late, !carton:halo",
     "f": "show all, late, out of reach, not trusted, at goal",
     "s S": "sort by need, fibre, H, S/N, left, P(goal); reverse",
@@ -102,6 +105,7 @@ REPLAY_KEYS: dict[str, str] = {
 }
 """Keys of a replay besides :data:`KEYS`."""
 
+ELEMENT_STEPS = {"j": 1, "down": 1, "k": -1, "up": -1}
 READ_ONLY = "this screen only shows: start it with --operator NAME to acknowledge and to override"
 
 
@@ -156,7 +160,21 @@ def reduce(
         if key in ("n", "p", "j", "k", "down", "up") and beside:
             return replace(ui, fibre=beside[key in ("n", "j", "down")])
         return replace(ui, plot=1 - ui.plot) if key == "v" else ui
+    if ui.view == 3 and snapshot is not None and key in (*ELEMENT_STEPS, "enter"):
+        return _elements(ui, key, snapshot)
     return _list(ui, key, n_fibres=n_fibres, page=page, selected=selected)
+
+
+def _elements(ui: Ui, key: str, snapshot: Snapshot) -> Ui:
+    """Move among the elements; ``enter`` lists the fibres that are not at goal in the selected one."""
+    listed = required_first(snapshot)
+    if not listed:
+        return ui
+    at = min(max(min(ui.element, len(listed) - 1) + ELEMENT_STEPS.get(key, 0), 0), len(listed) - 1)
+    if key != "enter":
+        return replace(ui, element=at)
+    find = f"{symbol(listed[at].label).lower()}>1"
+    return replace(ui, view=2, find=find, show="all", top=0, at=0)
 
 
 def _list(ui: Ui, key: str, *, n_fibres: int, page: int, selected: int | None) -> Ui:

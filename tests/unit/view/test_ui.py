@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 from helpers.screens import field
 
+from live_spec.labels import symbol
+from live_spec.view.choose import choose, required_first
 from live_spec.view.theme import THEMES
 from live_spec.view.ui import KEYS, Ui, reduce
 
@@ -74,6 +76,29 @@ def test_a_fibre_opens_and_its_neighbours_follow() -> None:
     assert reduce(opened, "p", n_fibres=0, page=0, beside=(58, 60)).fibre == 58
     assert reduce(opened, "p", n_fibres=0, page=0).frozen is False
     assert reduce(opened, "esc", n_fibres=0, page=0) == Ui()
+
+
+def test_an_element_opens_the_fibres_that_are_late_in_it() -> None:
+    snapshot = field()
+    labels = [element.label for element in required_first(snapshot)]
+
+    def to(*keys: str) -> Ui:
+        ui = Ui(view=3)
+        for key in keys:
+            ui = reduce(ui, key, n_fibres=0, page=0, snapshot=snapshot)
+        return ui
+
+    assert to("k").element == 0
+    assert to(*["j"] * 99).element == len(labels) - 1
+    for n, label in enumerate(labels):
+        opened = to(*["j"] * n, "enter")
+        assert (opened.view, opened.find) == (2, f"{symbol(label).lower()}>1")
+        found = choose(snapshot.fibres, show=opened.show, find=opened.find, sort=opened.sort, reverse=False)
+        assert found
+        assert all((row.ratio[label] or 0) > 1 for row in found)
+    assert to("enter", "esc").find == ""
+    nothing = replace(snapshot, elements=())
+    assert reduce(Ui(view=3), "enter", n_fibres=0, page=0, snapshot=nothing) == Ui(view=3)
 
 
 def test_typing_a_search() -> None:
