@@ -115,12 +115,12 @@ class Night(RuleBasedStateMachine):
 
     @rule(action=st.sampled_from(["hold", "accept", "clear", "explode"]), author=st.sampled_from(["kp", ""]))
     def override(self, action: str, author: str) -> None:
-        actions = self.tell(OverrideRecorded(self.visit, author, action, "data-doubt", message=f"{self.visit}/o"))
         if author and action in ("hold", "clear"):
             self.is_held = action == "hold"
         elif author and action == "accept":
             self.is_accepted = True
-        else:
+        actions = self.tell(OverrideRecorded(self.visit, author, action, "data-doubt", message=f"{self.visit}/o"))
+        if not author or action == "explode":
             assert [a.kind for a in actions if isinstance(a, RaiseAlarm)] == ["input-bad"]
 
     @rule(seconds=st.sampled_from([10.0, 300.0, 900.0]))
