@@ -57,6 +57,10 @@ class FibreRow:
     """The same after each further exposure up to the cap, at the expected rate."""
     photon_share: float | None = None
     """Share of photon noise in that label's variance; the rest is the model."""
+    rv_kms: float | None = None
+    """Median barycentric radial velocity of the exposures."""
+    rv_scatter_kms: float | None = None
+    """Standard deviation between the exposures; ``None`` with one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,6 +166,7 @@ def _fibres(visit: Visit, judged: Judged | None) -> tuple[FibreRow, ...]:
             history = tuple(_number(earlier.sigma.total_FL[row, column]) for earlier in judgements)
             forecast = tuple(_number(later_FL[row, column]) for later_FL in later)
             photon_share = _number(min(1.0, float(judged.sigma.photon_FL[row, column] / total) ** 2))
+        rv_E = np.array([found[fibre.fibre] for found in visit.velocities.values() if fibre.fibre in found])
         rows.append(
             FibreRow(
                 fibre=fibre.fibre,
@@ -186,6 +187,8 @@ def _fibres(visit: Visit, judged: Judged | None) -> tuple[FibreRow, ...]:
                 sigma_history=history,
                 sigma_forecast=forecast,
                 photon_share=photon_share,
+                rv_kms=_median(rv_E),
+                rv_scatter_kms=float(rv_E.std(ddof=1)) if rv_E.size > 1 else None,
             )
         )
     return tuple(rows)

@@ -97,6 +97,8 @@ class Visit:
     decision: Decision | None = None
     dithers: dict[int, str | None] = field(default_factory=dict)
     times: dict[int, str | None] = field(default_factory=dict)
+    velocities: dict[int, dict[int, float]] = field(default_factory=dict)
+    """Barycentric radial velocity (km/s) by exposure and fibre, where one was known or measured."""
     notes: dict[int, str] = field(default_factory=dict)
     """Latest note against a fibre."""
     lost: list[str] = field(default_factory=list)
@@ -140,6 +142,9 @@ class Visit:
             return None
         self.dithers[event.exposure] = event.dither
         self.times[event.exposure] = event.observed_at
+        if event.rv_kms_F is not None:
+            known = zip(event.fibre_F.tolist(), event.rv_kms_F.tolist(), strict=True)
+            self.velocities[event.exposure] = {fibre: rv for fibre, rv in known if np.isfinite(rv)}
         for fibre in event.fibre_F.tolist():
             self.notes.pop(fibre, None)
         self.notes.update(event.fibre_notes)

@@ -136,6 +136,9 @@ def fibre(
     if row.photon_share is not None and label is not None:
         model = f"{fmt.percent(1 - row.photon_share)} the model"
         reasons.append((symbol(label), f"{fmt.percent(row.photon_share)} of the variance is photon noise, {model}"))
+    if row.rv_kms is not None:
+        scatter = "" if row.rv_scatter_kms is None else f", scatter {row.rv_scatter_kms:.1f} between exposures"
+        reasons.append(("RV", f"{row.rv_kms:+.1f} km/s{scatter}"))
     told = [line for name, text in reasons for line in side.paragraph(name, text, indent=9, most=3)]
     lines = [pen.rule("fibre", "values against goals, and why"), head]
     blank = [table.row()] * max(0, len(told) - len(cells))

@@ -80,6 +80,8 @@ def fibres(n: int) -> tuple[FibreRow, ...]:
                 sigma_history=() if state is TargetState.NO_DATA else _worst_history(ratios),
                 sigma_forecast=() if state is TargetState.NO_DATA else _worst_history(ratios, (5, 6, 7, 8)),
                 photon_share=None if state is TargetState.NO_DATA else 0.71,
+                rv_kms=None if state is TargetState.NO_DATA else -41.2,
+                rv_scatter_kms=None if state is TargetState.NO_DATA else 0.2,
             )
         )
     return tuple(rows)

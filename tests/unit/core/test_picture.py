@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from helpers.night import Surrogate, config, design, exposure, play
 from helpers.screens import ADVICE
@@ -11,6 +12,7 @@ from helpers.screens import ADVICE
 from live_spec.config import Actions
 from live_spec.core.advisor import Advisor
 from live_spec.core.picture import _command
+from live_spec.events import ExposureReduced
 
 
 def test_the_past_of_a_visit_is_in_the_snapshot() -> None:
@@ -27,6 +29,18 @@ def test_the_past_of_a_visit_is_in_the_snapshot() -> None:
     # sigma^2 is floor^2 + photon^2; what is not the floor is photon noise.
     sigma = row.sigma["fe_h"] or 0.0
     assert row.photon_share == pytest.approx(1 - 0.01**2 / sigma**2, rel=0.05)
+
+
+def test_a_fibre_has_the_velocity_of_its_exposures_and_their_scatter() -> None:
+    def at(number: int, *rv_kms: float) -> ExposureReduced:
+        return replace(exposure(number, [20.0] * 3), rv_kms_F=np.array(rv_kms, dtype=np.float32))
+
+    advisor = Advisor(config())
+    play(advisor, [design(3), at(1, 10.0, np.nan, 5.0), at(2, 11.0, np.nan, np.nan), at(3, 12.0, np.nan, np.nan)])
+    moving, unknown, once = advisor.snapshot(source="LIVE").fibres
+    assert (moving.rv_kms, moving.rv_scatter_kms) == (11.0, pytest.approx(1.0))
+    assert (unknown.rv_kms, unknown.rv_scatter_kms) == (None, None)
+    assert (once.rv_kms, once.rv_scatter_kms) == (5.0, None)
 
 
 def test_before_the_first_exposure_there_is_no_past() -> None:
