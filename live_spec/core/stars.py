@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from live_spec.events import ExposureReduced
 from live_spec.spectra.continuum import normalise
 from live_spec.spectra.grid import APSTAR
+from live_spec.spectra.median import median_where
 
 BLOCK = 32  # fibres combined at a time: 2 MB of float64 scratch that stays in cache
 
@@ -71,11 +72,7 @@ def _summary(fibre_F: NDArray[np.int32], flux_FP: NDArray[np.float32], ivar_FP: 
 
 def _median_known(values_FP: NDArray[np.float32]) -> NDArray[np.float64]:
     """Median over the known pixels of each row; NaN where none is."""
-    known_F = np.isfinite(values_FP).any(axis=1)
-    median_F = np.full(len(values_FP), np.nan)
-    if known_F.any():
-        median_F[known_F] = np.nanmedian(values_FP[known_F], axis=1)
-    return median_F
+    return median_where(values_FP, np.isfinite(values_FP))
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from live_spec.nets.masks import keep_masks
 from live_spec.nets.posterior import summarise_passes
 from live_spec.spectra.continuum import check_pair, network_input, normalise
 from live_spec.spectra.grid import APSTAR
+from live_spec.spectra.median import median_where
 from live_spec.spectra.snr import snr_per_pixel
 
 Float32 = NDArray[np.float32]
@@ -65,8 +66,8 @@ class _Rows:
 
 def without_noisy_pixels(x_FC: Float32, ivar_FC: Float32, blank_C: Float32) -> tuple[Float32, Float32]:
     """Network inputs in which pixels beyond :data:`NOISY` are masked, that is ``blank_C`` with ivar 0."""
-    typical_F = [np.median(ivar_C[ivar_C > 0]) if (ivar_C > 0).any() else 0.0 for ivar_C in ivar_FC]
-    noisy_FC = ivar_FC < np.array(typical_F, np.float32)[:, None] / NOISY**2
+    typical_F = median_where(ivar_FC, ivar_FC > 0)
+    noisy_FC = ivar_FC < (typical_F[:, None] / NOISY**2).astype(np.float32)
     return np.where(noisy_FC, blank_C, x_FC), np.where(noisy_FC, np.float32(0), ivar_FC)
 
 
@@ -220,14 +221,13 @@ class Engine:
             scratch = self._space.scratch = self._compiled.scratch()
         labels, variance_GC = self.bundle.labels, pixel_variance(ivar_GC)
         scale_G1 = variance_GC.min(axis=1, keepdims=True)
-        known_G1 = np.isfinite(scale_G1)
-        scale_G1 = np.where(known_G1, scale_G1, 1.0)
-        noise_GC = np.where(known_G1, variance_GC / scale_G1, 0.0).astype(np.float32)
+        with np.errstate(invalid="ignore"):  # inf / inf where half of the pixels hold no information
+            noise_GC = variance_GC / scale_G1
         outputs_SGL, variance_GL = self._compiled.run(x_GC, noise_GC, scratch)
         summary = summarise_passes(
             outputs_SGL[..., :N_LABELS], outputs_SGL[..., N_LABELS:], mean_L=labels.mean_L, std_L=labels.std_L
         )
-        photon_GL = np.sqrt(np.where(known_G1, variance_GL * scale_G1, np.nan).clip(min=0)) * labels.std_L
+        photon_GL = np.sqrt(variance_GL.clip(min=0) * scale_G1.astype(np.float64)) * labels.std_L
         return np.stack(summary), photon_GL
 
     def _on_shared(self, x_GC: Float32, ivar_GC: Float32) -> tuple[Float64, Float64]:

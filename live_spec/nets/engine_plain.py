@@ -40,7 +40,7 @@ class PlainPasses:
         value, log_var = zip(*self._in_blocks(lambda here: self._run(x_BC[here]), len(x_BC)), strict=True)
         return np.concatenate(value, 1), np.concatenate(log_var, 1)
 
-    def photon_sigma(self, x_BC: NDArray[np.float32], variance_BC: NDArray[np.float64]) -> NDArray[np.float64]:
+    def photon_sigma(self, x_BC: NDArray[np.float32], variance_BC: NDArray[np.floating]) -> NDArray[np.float64]:
         """Photon sigma of the standardised labels, shape (B, L), by automatic differentiation."""
         return np.concatenate(self._in_blocks(lambda here: self._photon(x_BC[here], variance_BC[here]), len(x_BC)))
 
@@ -63,7 +63,7 @@ class PlainPasses:
             value_SBL, log_var_SBL = (torch.stack(part)[:, :n].cpu().numpy() for part in zip(*passes, strict=True))
         return value_SBL, log_var_SBL
 
-    def _photon(self, x_BC: NDArray[np.float32], variance_BC: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _photon(self, x_BC: NDArray[np.float32], variance_BC: NDArray[np.floating]) -> NDArray[np.float64]:
         n = len(x_BC)
         with torch.inference_mode(False), torch.enable_grad():
             x = self._block(x_BC).requires_grad_()

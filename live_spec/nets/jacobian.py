@@ -35,7 +35,7 @@ sigma^2 grow as 1 + 3 f, a little faster than the loss of information, 1 / (1 - 
 proportional to 1 / sqrt(information) when exposures are added."""
 
 
-def pixel_variance(ivar_FC: NDArray[np.floating]) -> NDArray[np.float64]:
+def pixel_variance(ivar_FC: NDArray[np.floating]) -> NDArray[np.floating]:
     """Noise variance per pixel of normalised flux, with something honest where there is no information.
 
     The typical error is the median over *all* pixels, those without information counting as infinitely noisy. Hence,
@@ -43,13 +43,15 @@ def pixel_variance(ivar_FC: NDArray[np.floating]) -> NDArray[np.float64]:
     that pixel was more than twice as noisy as the typical one: then leaving it out does remove noise. Where half of
     the pixels or more hold no information the variance is infinite everywhere: such a spectrum has no photon sigma.
     """
-    ivar_FC = np.asarray(ivar_FC, dtype=np.float64)
-    good_FC = (ivar_FC > 0) & np.isfinite(ivar_FC)
-    variance_FC = np.full(ivar_FC.shape, np.inf)
-    np.divide(1.0, ivar_FC, out=variance_FC, where=good_FC)
-    n = ivar_FC.shape[1]
-    typical_F = np.partition(variance_FC, n // 2, axis=1)[:, n // 2]
-    return np.where(good_FC & np.isfinite(typical_F)[:, None], variance_FC, MASKED_ERROR**2 * typical_F[:, None])
+    good_FC, n = (ivar_FC > 0) & (ivar_FC < np.inf), ivar_FC.shape[1]
+    information_FC = np.where(good_FC, ivar_FC, np.zeros((), ivar_FC.dtype))
+    at = n - 1 - n // 2
+    typical_F1 = np.partition(information_FC, at, axis=1)[:, at, None]
+    np.copyto(information_FC, typical_F1 / MASKED_ERROR**2, where=~good_FC)
+    information_FC[typical_F1[:, 0] == 0] = 0.0
+    with np.errstate(divide="ignore", over="ignore"):
+        variance_FC: NDArray[np.floating] = 1.0 / information_FC
+    return variance_FC
 
 
 class Sensitivity:
@@ -126,9 +128,9 @@ class Sensitivity:
         return line_JRX.transpose(0, 1).reshape(n_r, -1)[:, layout.pad_left : layout.pad_left + layout.n_pixels]
 
 
-def photon_sigma(derivative_LC: Tensor, variance_C: NDArray[np.float64]) -> NDArray[np.float64]:
+def photon_sigma(derivative_LC: Tensor, variance_C: NDArray[np.floating]) -> NDArray[np.float64]:
     """Photon sigma of each standardised label, shape (L,); NaN where the variance of the pixels is not finite."""
-    scale = variance_C.min()
+    scale = float(variance_C.min())
     if not np.isfinite(scale):
         return np.full(len(derivative_LC), np.nan)
     relative_C = torch.as_tensor((variance_C / scale).astype(np.float32))

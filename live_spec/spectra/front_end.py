@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from live_spec.spectra.bitmasks import BAD_BITS, REJECT_BITS, has_any
 from live_spec.spectra.grid import APSTAR, Grid
+from live_spec.spectra.median import median_where
 from live_spec.spectra.resample import Resampled, resample, shift_log_grid
 from live_spec.spectra.snr import snr_per_pixel
 from live_spec.spectra.velocity import TemplateBank, Velocity, prepare_templates, radial_velocity
@@ -91,8 +92,7 @@ def sanitise(
     ivar = np.where(finite, ivar_FQ, 0.0)
     negative = ivar < 0
     positive = ivar > 0
-    floor_F = np.array([np.median(row[used]) if used.any() else 0.0 for row, used in zip(ivar, positive, strict=True)])
-    floor = np.maximum(BAD_ERROR**-2, DILUTED_IVAR * floor_F.reshape(-1, 1))
+    floor = np.fmax(BAD_ERROR**-2, DILUTED_IVAR * median_where(ivar, positive)[:, None])
     bad_error = positive & (ivar <= floor)
     flagged = positive & ~bad_error & has_any(pixel_flags_FQ, bad_bits)
     good = positive & ~bad_error & ~flagged
