@@ -26,6 +26,7 @@ from live_spec.labels import N_LABELS
 from live_spec.nets import engine_compiled
 from live_spec.nets.bundle import Bundle
 from live_spec.nets.engine_compiled import CompiledPasses
+from live_spec.nets.engine_guard import CompiledGuard
 from live_spec.nets.engine_kernel import NoKernel
 from live_spec.nets.engine_layout import Layout
 from live_spec.nets.engine_passes import GROUP, SharedMaskPasses, Workspace
@@ -118,11 +119,13 @@ class Engine:
         network = bundle.network()
         keep = keep_masks(bundle.card.masks.seed, network.dropout_layers(), self.passes, network.dropout)
         self.device, self.kernel, self.notice = device, kernel or kernels[0], ""
+        self._compiled_guard: CompiledGuard | None = None
         self._predict_group: Callable[[Float32, Float32], tuple[Float64, Float64]]
         workers = self.threads
         if self.kernel == "compiled":
             try:
                 self._compiled = CompiledPasses(Layout(network), keep, network.dropout)
+                self._compiled_guard = None if bundle.guard is None else CompiledGuard(bundle.guard)
                 self._predict_group, self._group = self._on_compiled, engine_compiled.GROUP
             except NoKernel as error:
                 if kernel is not None:
@@ -202,28 +205,32 @@ class Engine:
         at = first + usable
         table = np.stack([value_GL, epistemic_GL, aleatoric_GL, photon_GL, total_GL])
         rows.table[:, at] = np.where(np.isfinite(table), table, np.nan)
-        for i, row in enumerate(at):
-            why = self._distrust(x_GC[i : i + 1], ivar_GC[i : i + 1], value_GL[i : i + 1])
+        for i, (row, why) in enumerate(zip(at, self._distrust(x_GC, ivar_GC, value_GL), strict=True)):
             if not why and not np.isfinite(total_GL[i]).all():
                 why = NOT_FINITE if np.isfinite(photon_GL[i]).all() else HALF_MISSING
             rows.trusted_F[row], rows.why_F[row] = not why, why
 
-    def _distrust(self, x_1C: Float32, ivar_1C: Float32, value_1L: Float64) -> str:
-        """Why one spectrum is not to be trusted. One at a time, so that nothing depends on its company."""
-        if self.bundle.guard is None:
-            return NO_GUARD
-        _, why = self.bundle.guard.judge(x_1C, ivar_1C, value_1L)
-        return why[0]
+    def _distrust(self, x_GC: Float32, ivar_GC: Float32, value_GL: Float64) -> list[str]:
+        """Why each spectrum is not to be trusted; empty where it is."""
+        guard, compiled = self.bundle.guard, self._compiled_guard
+        if guard is None:
+            return [NO_GUARD] * len(x_GC)
+        measured = None if compiled is None else compiled.measure(x_GC, ivar_GC, self._scratch(compiled))
+        return guard.judge(x_GC, ivar_GC, value_GL, measured)[1]
+
+    def _scratch(self, of: CompiledPasses | CompiledGuard) -> torch.Tensor:
+        """This thread's working memory, made once."""
+        made: dict[object, torch.Tensor] = self._space.__dict__.setdefault("scratch", {})
+        if of not in made:
+            made[of] = of.scratch()
+        return made[of]
 
     def _on_compiled(self, x_GC: Float32, ivar_GC: Float32) -> tuple[Float64, Float64]:
-        scratch = getattr(self._space, "scratch", None)
-        if scratch is None:
-            scratch = self._space.scratch = self._compiled.scratch()
         labels, variance_GC = self.bundle.labels, pixel_variance(ivar_GC)
         scale_G1 = variance_GC.min(axis=1, keepdims=True)
         with np.errstate(invalid="ignore"):  # inf / inf where half of the pixels hold no information
             noise_GC = variance_GC / scale_G1
-        outputs_SGL, variance_GL = self._compiled.run(x_GC, noise_GC, scratch)
+        outputs_SGL, variance_GL = self._compiled.run(x_GC, noise_GC, self._scratch(self._compiled))
         summary = summarise_passes(
             outputs_SGL[..., :N_LABELS], outputs_SGL[..., N_LABELS:], mean_L=labels.mean_L, std_L=labels.std_L
         )

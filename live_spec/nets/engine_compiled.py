@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,9 +26,10 @@ from live_spec.labels import INDEX, N_LABELS
 from live_spec.nets.engine_kernel import NoKernel, load_kernel
 from live_spec.nets.engine_layout import WINDOW, Layout
 from live_spec.nets.layers import POOL, TAPS
+from live_spec.nets.panels import LANES, PANEL, Kept, panels, up, wide
 
 GROUP = 16  # spectra that share one reading of the weights
-LANES, PANEL, CHUNK = 16, 6, 64  # as in the kernel
+CHUNK = 64  # as in the kernel
 LEFT = 3
 ABSURD = 1e12
 """Beyond this the network's input is no spectrum; sums of it could overflow, and its answer is NaN."""
@@ -60,24 +60,9 @@ class _Network(ctypes.Structure):
     )
 
 
-def _up(n: int, to: int = LANES) -> int:
-    return -(-n // to) * to
-
-
-def _wide(matrix: Tensor, rows: int | None = None) -> Tensor:
-    """Filled up with zeros to a width that is a multiple of 16, and to a number of rows."""
-    down = 0 if rows is None else rows - len(matrix)
-    return torch.nn.functional.pad(matrix, (0, _up(matrix.shape[1]) - matrix.shape[1], 0, down))
-
-
-def _panels(matrix_KN: Tensor) -> Tensor:
-    """Columns in panels of 96, each stored row after row."""
-    return torch.cat([panel.flatten() for panel in torch.split(_wide(matrix_KN), PANEL * LANES, dim=1)])
-
-
 def _bits(keep_SN: NDArray[np.bool_]) -> NDArray[np.int16]:
     """A bit per unit, passes first."""
-    full_SN = np.pad(keep_SN, ((0, 0), (0, _up(keep_SN.shape[1]) - keep_SN.shape[1])))
+    full_SN = np.pad(keep_SN, ((0, 0), (0, up(keep_SN.shape[1]) - keep_SN.shape[1])))
     return np.packbits(full_SN, axis=1, bitorder="little").view("<i2")
 
 
@@ -97,10 +82,10 @@ class CompiledPasses:
             raise NoKernel(f"the kernel is for 2 and 4 filters, not {layout.channels} and {layout.filters}")
         self._library = load_kernel()
         self.n_passes, self.n_pixels = len(keep["d3"]), layout.n_pixels
-        self._kept: list[Any] = []  # what the kernel's pointers point to
+        self._kept = Kept()
         self._net = net = _Network()
         net.C, net.J, net.S = layout.n_pixels, layout.n_pooled, self.n_passes
-        net.width, net.keep_rate = POOL * (_up(layout.n_pooled, CHUNK) + LANES), 1.0 - rate
+        net.width, net.keep_rate = POOL * (up(layout.n_pooled, CHUNK) + LANES), 1.0 - rate
         scale = 1.0 / (1.0 - rate)
         self._lay_convolutions(layout, scale)
         self._lay_dropped(layout, keep)
@@ -140,31 +125,25 @@ class CompiledPasses:
         """The working memory of one thread."""
         return torch.empty(self._size, dtype=torch.uint8)
 
-    def _at(self, array: Tensor | NDArray[Any]) -> int:
-        """The address of an array that is kept alive; torch's begin at multiples of 64 bytes."""
-        kept = torch.as_tensor(array).contiguous().clone()
-        self._kept.append(kept)
-        return kept.data_ptr()
-
     def _lay_convolutions(self, layout: Layout, scale: float) -> None:
-        net = self._net
-        net.conv1, net.conv1_bias = self._at(layout.conv1_TI), self._at(layout.conv1_bias_I)
+        net, at = self._net, self._kept.at
+        net.conv1, net.conv1_bias = at(layout.conv1_TI), at(layout.conv1_bias_I)
         scale_K1 = torch.full((layout.n_window, 1), scale)
         scale_K1[-1] = 1.0  # the bias
-        net.window, net.conv2_bias = self._at(layout.window_KO * scale_K1), self._at(layout.conv2_bias_O)
+        net.window, net.conv2_bias = at(layout.window_KO * scale_K1), at(layout.conv2_bias_O)
         to = torch.zeros(POOL, layout.filters, 12, layout.channels)
         for k in range(POOL):
             to[k, :, k : k + TAPS] = layout.conv2_TIO.permute(2, 0, 1)
-        net.conv2_to = self._at(to)
+        net.conv2_to = at(to)
 
     def _lay_dropped(self, layout: Layout, keep: Mapping[str, NDArray[np.bool_]]) -> None:
         """A word per chunk, pass and position that loses something: what it loses, and its place in the chunk."""
-        n_s, n_j = self.n_passes, layout.n_pooled
+        n_s, n_j, at = self.n_passes, layout.n_pooled, self._kept.at
         lost_SQ = np.zeros((n_s, POOL * n_j + WINDOW), np.uint32)
         of_pixel_SC = (~keep["d1"]).astype(np.uint32)
         inside = min(layout.n_pixels, lost_SQ.shape[1] - LEFT)
         lost_SQ[:, LEFT : LEFT + inside] = (of_pixel_SC[:, 0] | of_pixel_SC[:, 1] << 1)[:, :inside]
-        word_SJ = np.zeros((n_s, _up(n_j, CHUNK)), np.uint32)
+        word_SJ = np.zeros((n_s, up(n_j, CHUNK)), np.uint32)
         for d in range(WINDOW):
             word_SJ[:, :n_j] |= lost_SQ[:, d : d + POOL * n_j : POOL] << np.uint32(2 * d)
         for c in range(layout.filters):
@@ -173,56 +152,61 @@ class CompiledPasses:
         busy = words > 0
         placed = words | np.arange(CHUNK, dtype=np.uint32) << np.uint32(26)
         starts = np.concatenate([[0], busy.sum(2).ravel().cumsum()])
-        self._net.dropped, self._net.starts = self._at(placed[busy].view(np.int32)), self._at(starts.astype(np.int32))
+        self._net.dropped, self._net.starts = (
+            at(placed[busy].view(np.int32)),
+            at(starts.astype(np.int32)),
+        )
 
     def _lay_dense(self, layout: Layout, keep: Mapping[str, NDArray[np.bool_]], scale: float) -> None:
-        net = self._net
-        n_h, n_d = _up(len(layout.bias1_H)), _up(len(layout.bias2_H))
+        net, at = self._net, self._kept.at
+        n_h, n_d = up(len(layout.bias1_H)), up(len(layout.bias2_H))
         net.hidden, net.last = n_h, n_d
-        dense1_FH, dense2_HD = _wide(layout.dense1_FH), _wide(layout.dense2_HH, n_h) * scale
-        net.dense1_pairs = self._at(_paired(dense1_FH * scale, layout.n_pooled))
-        net.dense1, net.back1 = self._at(_panels(dense1_FH)), self._at(_panels(dense1_FH.t()))
-        net.dense2, net.back2 = self._at(_panels(dense2_HD)), self._at(_panels(dense2_HD.t()))
-        net.bias1, net.bias2 = self._at(_wide(layout.bias1_H[None])), self._at(_wide(layout.bias2_H[None]))
-        net.keep_hidden = self._at(_bits(keep["d3"]))
+        dense1_FH, dense2_HD = wide(layout.dense1_FH), wide(layout.dense2_HH, n_h) * scale
+        net.dense1_pairs = at(_paired(dense1_FH * scale, layout.n_pooled))
+        net.dense1, net.back1 = at(panels(dense1_FH)), at(panels(dense1_FH.t()))
+        net.dense2, net.back2 = at(panels(dense2_HD)), at(panels(dense2_HD.t()))
+        net.bias1, net.bias2 = at(wide(layout.bias1_H[None])), at(wide(layout.bias2_H[None]))
+        net.keep_hidden = at(_bits(keep["d3"]))
 
     def _lay_elements(self, layout: Layout, keep: Mapping[str, NDArray[np.bool_]], scale: float) -> None:
-        net = self._net
+        net, at = self._net, self._kept.at
         elements, heads, unit, column = [], [], 0, 0
         for group in layout.elements:
             for e, name in enumerate(group.names):
                 own = _Element()
                 pixels = group.pixels_EW[e]
                 pixels = pixels[pixels < layout.n_pixels]
-                kernel1 = _wide(group.kernel1_EWH[e, : len(pixels)])
+                kernel1 = wide(group.kernel1_EWH[e, : len(pixels)])
                 own.n_window, own.hidden1 = kernel1.shape
-                kernel2 = _wide(group.kernel2_EHH[e], own.hidden1) * scale
+                kernel2 = wide(group.kernel2_EHH[e], own.hidden1) * scale
                 n_own, own.hidden2 = group.kernel2_EHH.shape[2], kernel2.shape[1]
                 own.label, own.unit = INDEX[name], unit
-                own.pixels, own.kernel1 = self._at(pixels.int()), self._at(_panels(kernel1))
-                own.back1, own.bias1 = self._at(_panels(kernel1.t())), self._at(_wide(group.bias1_EH[e : e + 1]))
-                own.kernel2, own.back2 = self._at(_panels(kernel2)), self._at(_panels(kernel2.t()))
-                own.bias2, own.value = (self._at(_wide(part[e : e + 1])) for part in (group.bias2_EH, group.value_EH))
-                own.keep1 = self._at(_bits(keep[f"{name}.d1"]))
-                own.keep2 = self._at(_bits(keep[f"{name}.d2"]))
-                heads.append(_wide(layout.head_LU[:, column : column + n_own]) * scale)
+                own.pixels, own.kernel1 = at(pixels.int()), at(panels(kernel1))
+                own.back1, own.bias1 = (
+                    at(panels(kernel1.t())),
+                    at(wide(group.bias1_EH[e : e + 1])),
+                )
+                own.kernel2, own.back2 = at(panels(kernel2)), at(panels(kernel2.t()))
+                own.bias2, own.value = (at(wide(part[e : e + 1])) for part in (group.bias2_EH, group.value_EH))
+                own.keep1 = at(_bits(keep[f"{name}.d1"]))
+                own.keep2 = at(_bits(keep[f"{name}.d2"]))
+                heads.append(wide(layout.head_LU[:, column : column + n_own]) * scale)
                 unit, column = unit + own.hidden2, column + n_own
                 elements.append(own)
-        heads.append(_wide(layout.head_LU[:, column:]))
-        heads_UL = _wide(torch.cat(heads, 1).t())
+        heads.append(wide(layout.head_LU[:, column:]))
+        heads_UL = wide(torch.cat(heads, 1).t())
         net.n_units, net.n_outputs = heads_UL.shape
-        net.heads, net.heads_bias = self._at(_panels(heads_UL)), self._at(_wide(layout.head_bias_L[None]))
+        net.heads, net.heads_bias = at(panels(heads_UL)), at(wide(layout.head_bias_L[None]))
         net.n_shared, net.n_labels, net.n_elements = len(layout.shared_RH), N_LABELS, len(elements)
-        net.shared, net.shares = self._at(_wide(layout.shared_RH)), self._at(layout.shares_LR)
+        net.shared, net.shares = at(wide(layout.shared_RH)), at(layout.shares_LR)
         array = (_Element * max(1, len(elements)))(*elements)
-        self._kept.append(array)
-        net.elements = ctypes.addressof(array)
+        net.elements = self._kept.structures(array)
 
 
 def _paired(dense1_FH: Tensor, n_pooled: int) -> Tensor:
     """The first dense layer's rows in pairs of bfloat16, channels 0 and 1, 2 and 3, chunk after chunk, in panels."""
-    n_h, n_chunks = dense1_FH.shape[1], _up(n_pooled, CHUNK) // CHUNK
+    n_h, n_chunks = dense1_FH.shape[1], up(n_pooled, CHUNK) // CHUNK
     rows = torch.nn.functional.pad(dense1_FH, (0, 0, 0, n_chunks * CHUNK * 4 - len(dense1_FH)))
     pairs = rows.view(n_chunks, CHUNK * 2, 2, n_h).transpose(2, 3)  # chunk, pair, column, of pair
-    panels = [panel.flatten(1) for panel in torch.split(pairs, PANEL * LANES, dim=2)]
-    return torch.cat(panels, 1).contiguous().bfloat16().view(torch.int16)
+    in_panels = [panel.flatten(1) for panel in torch.split(pairs, PANEL * LANES, dim=2)]
+    return torch.cat(in_panels, 1).contiguous().bfloat16().view(torch.int16)

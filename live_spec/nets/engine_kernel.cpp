@@ -119,6 +119,13 @@ void gate(float *x, const float *y, size_t n, float factor) {
     for (size_t i = 0; i < n; ++i) x[i] = y[i] > 0 ? x[i] * factor : 0.0f;
 }
 
+// Lane by lane a pair of bfloat16, the first in the lower half.
+inline __m512i woven_pairs(__m512 first, __m512 second) {
+    const __m512i weave = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5,
+                                           20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return _mm512_permutexvar_epi16(weave, (__m512i)_mm512_cvtne2ps_pbh(second, first));
+}
+
 // ---- what no dropout touches --------------------------------------------------------------------------------------
 
 // Pixel q of channel i is woven[2 (q + 3) + i]; zero outside of the spectrum.
@@ -194,8 +201,6 @@ void store_pooled(const Network &net, const Chunk &chunk, int first, int n, floa
 // What a pass changes in the pooled units of a chunk; the number of positions.
 int drop(const Network &net, Chunk &chunk, const uint32_t *words, int n_words) {
     const __m512 zero = _mm512_setzero_ps();
-    const __m512i weave = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5,
-                                           20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
     for (int a = 0; a < n_words; ++a) {
         const uint32_t word = words[a], j = word >> 26;
         __m512 sum[OUTPUTS];
@@ -212,10 +217,8 @@ int drop(const Network &net, Chunk &chunk, const uint32_t *words, int n_words) {
             const __m512 top = _mm512_max_ps(_mm512_max_ps(sum[c], sum[4 + c]), _mm512_max_ps(sum[8 + c], sum[12 + c]));
             change[c] = _mm512_sub_ps(_mm512_maskz_max_ps(kept, top, zero), _mm512_load_ps(chunk.pooled[j][c]));
         }
-        for (int h = 0; h < FILTERS / 2; ++h) {
-            const __m512i pair = (__m512i)_mm512_cvtne2ps_pbh(change[2 * h + 1], change[2 * h]);
-            _mm512_store_si512(chunk.change[a][h], _mm512_permutexvar_epi16(weave, pair));
-        }
+        for (int h = 0; h < FILTERS / 2; ++h)
+            _mm512_store_si512(chunk.change[a][h], woven_pairs(change[2 * h], change[2 * h + 1]));
         chunk.place[a] = j;
     }
     return n_words;

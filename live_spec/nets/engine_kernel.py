@@ -37,14 +37,14 @@ def load_kernel() -> ctypes.CDLL:
     """
     if "avx512_bf16" not in _processor_flags():
         raise NoKernel("this processor has no AVX512-BF16")
-    kernel = compiled("engine_kernel")
-    kernel.scratch_bytes.restype = ctypes.c_size_t
-    kernel.run_group.restype = None
+    kernel = compiled("engine_kernel", "guard_kernel")
+    kernel.scratch_bytes.restype = kernel.guard_scratch_bytes.restype = ctypes.c_size_t
+    kernel.run_group.restype = kernel.guard_group.restype = None
     return kernel
 
 
-def compiled(name: str) -> ctypes.CDLL:
-    """``nets/NAME.cpp`` as a library.
+def compiled(*names: str) -> ctypes.CDLL:
+    """The files ``nets/NAME.cpp``, one after the other, as one library.
 
     Raises:
         NoKernel: Without a compiler, or a directory to keep the result in.
@@ -52,9 +52,10 @@ def compiled(name: str) -> ctypes.CDLL:
     compiler = os.environ.get("CXX") or next(filter(shutil.which, COMPILERS), None)
     if compiler is None:
         raise NoKernel(f"there is no C++ compiler ({', '.join(COMPILERS)})")
-    source = resources.files("live_spec").joinpath(f"nets/{name}.cpp").read_bytes()
+    package = resources.files("live_spec")
+    source = b"".join(package.joinpath(f"nets/{name}.cpp").read_bytes() for name in names)
     try:
-        return _load(compiler, name, source)
+        return _load(compiler, names[0], source)
     except (OSError, subprocess.SubprocessError) as error:
         raise NoKernel(f"the kernel could not be compiled or loaded: {_reason(error)}") from None
 

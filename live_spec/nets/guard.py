@@ -78,14 +78,17 @@ class Guard:
         residual = np.square(np.minimum(chi_C, CLIP)).sum(dtype=np.float64) / freedom
         return float(residual), float(np.sqrt(np.mean((coefficient_K / spread_K) ** 2)))
 
-    def judge(self, x_FC: Floats, ivar_FC: Floats, value_FL: Floats) -> tuple[NDArray[np.bool_], list[str]]:
+    def judge(
+        self, x_FC: Floats, ivar_FC: Floats, value_FL: Floats, measured: tuple[Floats, Floats] | None = None
+    ) -> tuple[NDArray[np.bool_], list[str]]:
         """Whether each spectrum is to be trusted, and in a short sentence why not (empty where it is).
 
         Args:
             x_FC, ivar_FC: As in :meth:`measure`.
             value_FL: Predicted labels in the order of ``LABELS``, K and dex.
+            measured: What :meth:`measure` would say, where it is known already.
         """
-        residual_F, distance_F = self.measure(x_FC, ivar_FC)
+        residual_F, distance_F = self.measure(x_FC, ivar_FC) if measured is None else measured
         good_F = ((ivar_FC > 0) & np.isfinite(x_FC)).mean(1)
         why_F = []
         for good, residual, distance, value_L in zip(good_F, residual_F, distance_F, value_FL, strict=True):
