@@ -48,7 +48,7 @@ def test_it_measures_what_the_guard_measures(n_components):
     guard, x, ivar = field(n_components)
     compiled = CompiledGuard(guard)
     residual, distance = compiled.measure(x, ivar, compiled.scratch())
-    np.testing.assert_allclose(residual, guard.measure(x, ivar)[0], rtol=1e-3)
+    np.testing.assert_allclose(residual, guard.measure(x, ivar)[0], rtol=2e-3)
     np.testing.assert_allclose(distance, guard.measure(x, ivar)[1], rtol=5e-3)
     assert np.isnan(residual[7:9]).all()
 
