@@ -256,11 +256,10 @@ class Advisor:
         self._log.append(f"audit: {event.author} {event.action}, reason {event.reason}: {event.note!r}")
         visit.inputs.append(event.message)
         if event.action == "accept":
-            latest = next(reversed(visit.asked.values()), None)
-            visit.accepted |= frozenset(latest.doubts if latest else ())
+            visit.accepted |= frozenset(visit.doubts())
         else:
             visit.override = event if event.action == "hold" else None
-        return (self._say(visit, visit.accept(visit.latest)),) if visit.latest else ()
+        return (self._say(visit, visit.reconsider(visit.latest)),) if visit.latest else ()
 
     def _end(self, name: str, message: str = "") -> tuple[Action, ...]:
         visit = self._visit

@@ -157,11 +157,8 @@ class Visit:
         row_F = np.flatnonzero(combined.info_F > 0)
         rule = config.policy.active_rule
         paired = config.instrument.exposure_unit == "pair" and event.tier not in COMBINED_TIERS
-        gaps = [n for n in range(1, self.last) if n not in self.spectra.numbers]
         earlier = [time for number, time in self.times.items() if number < event.exposure]
         self.quality[event.exposure] = tuple(input_doubts(event, self.design, earlier))
-        missing = (f"exposure {n} is missing" for n in gaps)
-        doubts = dict.fromkeys([*self.lost, *missing, *(doubt for found in self.quality.values() for doubt in found)])
         found = rates(info_EF, self.spectra.per_exposure("level_F"), combined.info_F, kind=rule.forecast)
         self.asked[event.exposure] = Asked(
             exposure=event.exposure,
@@ -174,7 +171,7 @@ class Visit:
             notes_F=tuple(self._note(row, found) for row in range(len(self.goals))),
             n_missing=int((~(np.nan_to_num(info_EF[-1]) > 0)).sum()),
             sn2=self._sn2(info_EF),
-            doubts=tuple(doubt for doubt in doubts if doubt not in self.accepted),
+            doubts=self.doubts(),
             inputs=self.messages,
             readers=tuple(self.readers),
         )
@@ -185,6 +182,12 @@ class Visit:
             flux_FP=combined.flux_FP[row_F],
             ivar_FP=combined.ivar_FP[row_F],
         )
+
+    def doubts(self) -> tuple[str, ...]:
+        """Why the input is not complete at this moment, less what a person has accepted."""
+        missing = (f"exposure {n} is missing" for n in range(1, self.last) if n not in self.spectra.numbers)
+        found = (*self.lost, *missing, *(doubt for of_one in self.quality.values() for doubt in of_one))
+        return tuple(doubt for doubt in dict.fromkeys(found) if doubt not in self.accepted)
 
     def _note(self, row: int, found: Rates) -> str:
         """What is to be said of a fibre: the note of the front end, or when it last had its light."""
@@ -229,6 +232,9 @@ class Visit:
     def conclude(self, event: LabelsPredicted, config: Config) -> Judged:
         """Turn a prediction into standings."""
         asked = self.asked[event.exposure]
+        # What was lost while the network was at work counts, too.
+        since = [doubt for doubt in self.lost if doubt not in (*asked.doubts, *self.accepted)]
+        asked = self.asked[event.exposure] = replace(asked, doubts=(*asked.doubts, *since))
         posterior, snr_F = self._spread(event)
         sigma = sigmas(posterior)
         standing = judge(
@@ -255,10 +261,9 @@ class Visit:
         note = f" {order.note!r}" if order.note else ""
         return f"held by {order.author} {until}, reason {order.reason}{note}"
 
-    def accept(self, judged: Judged) -> Judged:
-        """The same conclusion without the doubts that a person has accepted."""
-        left = tuple(doubt for doubt in judged.asked.doubts if doubt not in self.accepted)
-        judged = replace(judged, asked=replace(judged.asked, doubts=left))
+    def reconsider(self, judged: Judged) -> Judged:
+        """The same conclusion in the light of what is doubtful now: what was lost since, less what was accepted."""
+        judged = replace(judged, asked=replace(judged.asked, doubts=self.doubts()))
         self.asked[judged.asked.exposure] = judged.asked
         self.judged[judged.asked.exposure] = judged
         return judged

@@ -19,6 +19,7 @@ from live_spec.core.advisor import Advisor
 from live_spec.events import (
     Advice,
     ExposureReduced,
+    InputLost,
     OverrideRecorded,
     PredictLabels,
     RaiseAlarm,
@@ -80,6 +81,27 @@ def test_feature_08_an_exposure_that_never_came_adds_nothing_and_never_stops(dro
         assert row.snr == pytest.approx(60.0 * np.sqrt(3), rel=1e-3)
     silence = [a for a in advisor.tick(now_s=10_000.0) if isinstance(a, Advice)]
     assert [a.verdict for a in silence] == [NO_ADVICE]
+
+
+@pytest.mark.parametrize("action", ["clear", "hold"])
+def test_feature_08_no_word_but_accept_brings_a_stop_back_after_a_loss(action: str) -> None:
+    advisor, lost = Advisor(config()), InputLost("v1", "message 7 was not sent again")
+    bright = [light(n, 60.0, fibres=range(1, 11)) for n in (1, 2)]
+    word = OverrideRecorded("v1", "kp", action, "data-doubt")
+    said = verdicts(play(advisor, [design(), *bright, lost, word, replace(word, action="clear")]))
+    assert [a.verdict for a in said[1:]] == [STOP, NO_ADVICE, NO_ADVICE, NO_ADVICE]
+    assert said[-1].cause == lost.reason
+    assert verdicts(play(advisor, [replace(word, action="accept")]))[-1].verdict is STOP
+
+
+def test_feature_08_what_is_lost_while_the_network_works_counts_for_its_answer() -> None:
+    advisor, network = Advisor(config()), Surrogate()
+    play(advisor, [design(), light(1, 60.0, fibres=range(1, 11))], network)
+    (question,) = advisor.handle(light(2, 60.0, fibres=range(1, 11)), now_s=0.0)
+    advisor.handle(InputLost("v1", "message 7 was not sent again"), now_s=0.0)
+    assert isinstance(question, PredictLabels)
+    (answer,) = verdicts(advisor.handle(network.predict(question), now_s=0.0))
+    assert (answer.verdict, answer.cause) == (NO_ADVICE, "message 7 was not sent again")
 
 
 def test_feature_10_lost_fibres_are_listed_and_the_forecast_goes_on_without_them() -> None:
