@@ -98,6 +98,8 @@ class Night:
     """When input was lost, and the sentence that says so."""
     promotions: list[tuple[int, str]] = made(default_factory=list)
     """When the daemon started to advise, and by whose word or on what evidence."""
+    starts: list[tuple[int, str]] = made(default_factory=list)
+    """When the daemon was started, and as what."""
     failures: list[tuple[int, str]] = made(default_factory=list)
     alarms: list[tuple[int, Change]] = made(default_factory=list)
     """Raised, cleared, acknowledged."""
@@ -183,6 +185,8 @@ def _take(night: Night, record: Record) -> None:
         night.alarms.append((record.at_ns, change))
     elif why := promotion_of(record):
         night.promotions.append((record.at_ns, why))
+    elif start := start_of(record):
+        night.starts.append((record.at_ns, start))
     elif gap := gap_of(record):
         night.gaps.append((record.at_ns, gap.sentence))
     elif doubt := contradiction_of(record):
@@ -193,6 +197,14 @@ def promotion_of(record: Record) -> str | None:
     """Why the daemon advises, if the record tells of it."""
     values = json.loads(record.header)
     return f"{values['name']}: {values['why']}" if values["event"] == "promotion" else None
+
+
+def start_of(record: Record) -> str | None:
+    """What the daemon was started as, if the record tells of a start."""
+    values = json.loads(record.header)
+    if values["event"] != "started":
+        return None
+    return f"live-spec {values['version']}, {values['bundle']}, {values['rule']}, {values['mode']}"
 
 
 def final_sigmas(night: Night) -> NDArray[np.float64]:

@@ -42,6 +42,11 @@ def facts(
         "folder": night.folder.name,
         "headline": _headline(night, visits),
         "strip": _strip(night),
+        "marks": [
+            {"at": at_ns / 1e9, "level": change.level, "text": _words(change)}
+            for at_ns, change in night.alarms
+            if change.what == "raised"
+        ],
         "visits": visits,
         "forecast": _forecast(night),
         "elements": _elements(night),
@@ -234,6 +239,7 @@ def _health(night: Night) -> dict[str, Any]:
         "n_latency": len(latency_s),
         "sources": len({stream for stream, _ in night.epochs}),
         "source_restarts": len(night.epochs) - len({stream for stream, _ in night.epochs}),
+        "daemon_starts": len(night.starts),
         "degraded": len([a for _, a in night.all_advice if a.degraded]),
         "bundles": sorted({a.bundle for _, a in night.all_advice if a.bundle}),
         "configs": sorted({a.config for _, a in night.all_advice}),
@@ -243,9 +249,10 @@ def _health(night: Night) -> dict[str, Any]:
 
 
 def _audit(night: Night) -> list[dict[str, str]]:
-    """Promotions, overrides, lost input and failures, in the order in which they happened."""
+    """Starts, promotions, overrides, lost input and failures, in the order in which they happened."""
     events = [(at_ns, "input-bad", text) for at_ns, text in night.gaps]
     events += [(at_ns, "promotion", text) for at_ns, text in night.promotions]
+    events += [(at_ns, "daemon started", text) for at_ns, text in night.starts]
     events += [(at_ns, f"alarm {change.what}", _words(change)) for at_ns, change in night.alarms]
     events += [(at_ns, "model-mismatch", text) for at_ns, text in night.failures]
     for visit in night.visits.values():

@@ -149,7 +149,7 @@ def as_html(facts: dict[str, Any]) -> str:
     template = environment.from_string(resources.files("live_specd").joinpath("report.html.j2").read_text("utf-8"))
     return template.render(
         f=facts,
-        strip=Markup(pictures.night_strip(facts["strip"])),
+        strip=Markup(pictures.night_strip(facts["strip"], facts["marks"])),
         forecast=Markup(pictures.forecast_plot(facts["forecast"]["pairs"])),
         sigmas=Markup(pictures.sigma_bars(facts["elements"])),
         colours=pictures.VERDICT_COLOURS,

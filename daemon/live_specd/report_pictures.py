@@ -17,8 +17,9 @@ VERDICT_LETTERS = {"STOP": "S", "CONTINUE": "c", "EXTEND": "e", "MOVE ON": "m", 
 WIDTH = 960
 
 
-def night_strip(points: Sequence[dict[str, Any]]) -> str:
-    """Exposures by time, coloured by the verdict after each; below, the (S/N)^2 each one gained."""
+def night_strip(points: Sequence[dict[str, Any]], marks: Sequence[dict[str, Any]] = ()) -> str:
+    """Exposures by time, coloured by the verdict after each; below, alarms when they were raised, and the (S/N)^2 that
+    each exposure gained."""
     if not points:
         return ""
     end_s = max(p["at"] for p in points)
@@ -65,6 +66,12 @@ def night_strip(points: Sequence[dict[str, Any]]) -> str:
         if p["snr2_gained"] and most > 0:
             tall = max(1.0, (low - 14) * max(0.0, p["snr2_gained"]) / most)
             parts.append(f'<circle cx="{x(p["at"]):.1f}" cy="{base - tall:.1f}" r="2.5" fill="#222"/>')
+    for mark in marks:
+        if start_s <= mark["at"] <= end_s:
+            at, tip = x(mark["at"]), top + height + 2
+            parts.append(
+                f'<path d="M{at:.1f} {tip} l5 9 h-10 z" fill="#D55E00"><title>{escape(mark["text"])}</title></path>'
+            )
     parts.append(_text(2, top + height / 2 + 4, "verdict") + _text(2, base - low / 2 + 4, "(S/N)²"))
     parts.append(f'<line x1="{left}" y1="{base}" x2="{right}" y2="{base}" stroke="#888"/>')
     for at_s, label in _hours(start_s, end_s):

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from helpers.journals import START_NS, record_night
+from live_specd.alarms import change_record
 from live_specd.journal import Damage, Journal, Kind, Record, read_journal, segments, skim
 from live_specd.night import Night, read_night
 from live_specd.night_facts import facts
 from live_specd.report import as_html, as_json, as_markdown, handover, handover_lines, report, rules_on
 
 from live_spec.config import Config, Policy, Rule
+from live_spec.core.alarms import Change
 from live_spec.core.nights_by_mjd import between, resolve, sjd
 
 
@@ -215,6 +217,25 @@ def test_statement_27_earlier_nights_stand_beside_this_one(tmp_path: Path) -> No
     page = CliRunner().invoke(report, ["--run", str(tmp_path), "--mjd", str(mjd)]).stdout
     assert "median of the last 2 nights" in page
     assert "Over the last 2 nights" in page
+
+
+def test_starts_of_the_daemon_and_alarms_are_in_the_strip_and_in_the_audit(tmp_path: Path) -> None:
+    record_night(tmp_path, n_visits=1, n_fibres=8)
+    last = read_night(tmp_path).last_ns
+    assert last is not None
+    journal = Journal(tmp_path, lambda: START_NS + 900 * 10**9)
+    started = {"event": "started", "source": "LIVE", "version": "0.1.0", "bundle": "apg 3", "note": "", "config": "ab",
+               "mode": "advise", "rule": "r"}  # fmt: skip
+    journal.append(Kind.EVENT, json.dumps(started).encode())
+    journal.append(Kind.EVENT, change_record(Change("raised", "throughput-low", "serious", "half the light is lost")))
+    journal.close()
+    document = facts(read_night(tmp_path))
+    assert document["health"]["daemon_starts"] == 1
+    assert "live-spec 0.1.0, apg 3, r, advise" in [line["text"] for line in document["audit"]]
+    assert [mark["level"] for mark in document["marks"]] == ["serious"]
+    page = as_html(document)
+    assert "<title>serious: throughput-low, half the light is lost</title></path>" in page
+    assert "1 start in this night" in page
 
 
 def test_a_journal_is_skimmed_without_its_spectra(tmp_path: Path) -> None:
