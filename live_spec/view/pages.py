@@ -108,38 +108,15 @@ def fibre(
     """
     state = TargetState(row.state)
     label, ratio = worst(row)
-    left = "" if row.left is None else f"{row.left} more" if row.left else "done"
     head = pen.parts(
         (0, (f"fibre {row.fibre}", pen.theme.heading)), (0, row.star), (2, row.program or ""),
         (1, f"H {row.h_mag:.2f}" if row.h_mag is not None else ""),
         (1, f"S/N {fmt.whole(row.snr)}"),
         (0, (f"{pen.glyphs.states[state]} {row.state}", pen.theme.states[state])),
     )  # fmt: skip
-    goals = {element.label: element for element in snapshot.elements}
-    table = pen.narrow(39)
-    cells: list[Text] = [table.row((" el    value  sigma   goal  ratio", pen.theme.quiet))]
-    for name in labels:
-        sigma, times = row.sigma.get(name), row.ratio.get(name)
-        goal = sigma / times if sigma is not None and times else None
-        optional = "" if name not in goals or goals[name].required else pen.glyphs.optional
-        numbers = f"{fmt.signed(row.value.get(name), name):>7}{fmt.sigma(sigma, name):>7}{fmt.sigma(goal, name):>7}"
-        cells.append(table.row(f" {symbol(name):<5}{numbers}{fmt.ratio(times):>7} {optional}"))
-    side = pen.narrow(pen.width - 41)
-    reasons = []
-    if row.why:
-        reasons.append(("why", row.why))
-    if label is not None:
-        reasons.append(("worst", f"{symbol(label)} at {fmt.ratio(ratio)} x goal"))
-    reasons.append(("left", left or "not before the cap, or unknown"))
-    reasons.append(("P(goal)", f"{probability(row.p_goal)} now"))
-    reasons.append(("counts", "for the rule" if row.counts else "not for the rule"))
-    if row.photon_share is not None and label is not None:
-        model = f"{fmt.percent(1 - row.photon_share)} the model"
-        reasons.append((symbol(label), f"{fmt.percent(row.photon_share)} of the variance is photon noise, {model}"))
-    if row.rv_kms is not None:
-        scatter = "" if row.rv_scatter_kms is None else f", scatter {row.rv_scatter_kms:.1f} between exposures"
-        reasons.append(("RV", f"{row.rv_kms:+.1f} km/s{scatter}"))
-    told = [line for name, text in reasons for line in side.paragraph(name, text, indent=9, most=3)]
+    table, side = pen.narrow(39), pen.narrow(pen.width - 41)
+    cells = _values(table, snapshot, row, labels)
+    told = [line for name, text in _reasons(row) for line in side.paragraph(name, text, indent=9, most=3)]
     lines = [pen.rule("fibre", "values against goals, and why"), head]
     blank = [table.row()] * max(0, len(told) - len(cells))
     lines += pen.beside([*cells, *blank], told)[: max(1, rows - len(lines))]
@@ -152,3 +129,35 @@ def fibre(
     if (both or plot) and rows - len(lines) >= 3:
         lines += charts.spectrum(pen, excerpt, label, min(SPECTRUM_ROWS, rows - len(lines)))
     return lines
+
+
+def _values(table: Pen, snapshot: Snapshot, row: FibreRow, labels: Sequence[str]) -> list[Text]:
+    """A fibre's labels against their goals."""
+    elements = {element.label: element for element in snapshot.elements}
+    lines = [table.row((" el    value  sigma   goal  ratio", table.theme.quiet))]
+    for name in labels:
+        sigma, times = row.sigma.get(name), row.ratio.get(name)
+        goal = sigma / times if sigma is not None and times else None
+        optional = "" if name not in elements or elements[name].required else table.glyphs.optional
+        numbers = f"{fmt.signed(row.value.get(name), name):>7}{fmt.sigma(sigma, name):>7}{fmt.sigma(goal, name):>7}"
+        lines.append(table.row(f" {symbol(name):<5}{numbers}{fmt.ratio(times):>7} {optional}"))
+    return lines
+
+
+def _reasons(row: FibreRow) -> list[tuple[str, str]]:
+    """Why a fibre is in its state: caption and sentence."""
+    label, ratio = worst(row)
+    left = "not before the cap, or unknown" if row.left is None else f"{row.left} more" if row.left else "done"
+    reasons = [("why", row.why)] if row.why else []
+    if label is not None:
+        reasons.append(("worst", f"{symbol(label)} at {fmt.ratio(ratio)} x goal"))
+    reasons.append(("left", left))
+    reasons.append(("P(goal)", f"{probability(row.p_goal)} now"))
+    reasons.append(("counts", "for the rule" if row.counts else "not for the rule"))
+    if row.photon_share is not None and label is not None:
+        model = f"{fmt.percent(1 - row.photon_share)} the model"
+        reasons.append((symbol(label), f"{fmt.percent(row.photon_share)} of the variance is photon noise, {model}"))
+    if row.rv_kms is not None:
+        scatter = "" if row.rv_scatter_kms is None else f", scatter {row.rv_scatter_kms:.1f} between exposures"
+        reasons.append(("RV", f"{row.rv_kms:+.1f} km/s{scatter}"))
+    return reasons
