@@ -26,8 +26,8 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
 FITTED: Final = 256  # spectra fitted at a time
-BLOCK: Final = 8  # spectra divided at a time: their scratch stays in cache
-MAX_CONDITION: Final = 1e10  # of the 3 x 3 normal matrix; beyond it fewer than three pixels carry all the weight
+BLOCK: Final = 16  # spectra divided at a time: their scratch stays in cache
+MAX_CONDITION: Final = 1e10  # first over smallest pivot; beyond it fewer than three pixels carry all the weight
 
 
 class SpectrumShapeError(ValueError):
@@ -93,31 +93,36 @@ def _normalise_detector(
 ) -> None:
     first, stop = grid.detectors[d]
     here = slice(rows.start, rows.stop)
-    basis_3P = _chebyshev_basis(stop - first)
+    basis_5P = _chebyshev_basis(stop - first)
     every_pixel = continuum_pixels(grid)
     pixels = every_pixel[(every_pixel >= first) & (every_pixel < stop)]
     coefficient_F3, fitted_F = _fit(
-        flux_FP[here, pixels], ivar_FP[here, pixels], basis_3P[:, pixels - first], min_pixels
+        flux_FP[here, pixels], ivar_FP[here, pixels], basis_5P[:, pixels - first], min_pixels
     )
+    # Single precision gives what the results can hold; doubles keep theirs, for the units in which they were needed.
+    coefficient_F3 = coefficient_F3.astype(flux_FP.dtype)
+    t1_P, t2_P = basis_5P[1:3].astype(flux_FP.dtype)
     for start in range(rows.start, rows.stop, BLOCK):
         some = slice(start, min(start + BLOCK, rows.stop))
         within = slice(some.start - rows.start, some.stop - rows.start)
         flux, ivar = flux_FP[some, first:stop], ivar_FP[some, first:stop]
         c_F3, ok_F = coefficient_F3[within], fitted_F[within]
-        continuum = c_F3[:, :1] + c_F3[:, 1:2] * basis_3P[1]
-        continuum += c_F3[:, 2:] * basis_3P[2]
+        continuum = c_F3[:, :1] + c_F3[:, 1:2] * t1_P
+        continuum += c_F3[:, 2:] * t2_P
         ok_F &= continuum.min(axis=1) > 0
         continuum[~ok_F] = 1.0
-        unknown = ~((ivar > 0) & (ivar < np.inf) & np.isfinite(flux))
-        unknown |= ~ok_F[:, None]
+        known = np.isfinite(flux)
+        known &= ivar > 0
+        known &= ivar < np.inf
+        known &= ok_F[:, None]
+        unknown = ~known
         at = (some, slice(first, stop))
         # Everywhere, then undone where nothing is known: faster than a calculation under a mask.
         with np.errstate(all="ignore"):
-            out.flux_FP[at] = flux / continuum
+            np.divide(flux, continuum, out=out.flux_FP[at], casting="same_kind")
             # One factor at a time: in absolute flux units the square of a continuum underflows 32 bits.
             weighted = ivar * continuum
-            weighted *= continuum
-            out.ivar_FP[at] = weighted
+            np.multiply(weighted, continuum, out=out.ivar_FP[at], casting="same_kind")
         np.copyto(out.flux_FP[at], np.float32(1), where=unknown)
         np.copyto(out.ivar_FP[at], np.float32(0), where=unknown)
         out.continuum_FP[at] = continuum
@@ -190,31 +195,37 @@ def check_pair(
 
 
 def _fit(
-    flux_FN: NDArray[np.floating], ivar_FN: NDArray[np.floating], basis_3N: Float64, min_pixels: int
+    flux_FN: NDArray[np.floating], ivar_FN: NDArray[np.floating], basis_5N: Float64, min_pixels: int
 ) -> tuple[Float64, NDArray[np.bool_]]:
     """Weighted least squares of all fibres at once: the polynomial's coefficients, (F, 3), and where to believe them.
 
     Sums run along each row and products are elementwise, never a matrix product: BLAS may round the same row otherwise
-    in a batch of another size, and a replay must give the same bits.
+    in a batch of another size, and a replay must give the same bits. So is the solution, by elimination without pivots.
     """
     good_FN = (ivar_FN > 0) & np.isfinite(ivar_FN) & np.isfinite(flux_FN)
     weight_FN = np.where(good_FN, ivar_FN, 0.0).astype(np.float64)
     weight_FN /= np.maximum(weight_FN.max(axis=1, keepdims=True, initial=0.0), np.finfo(np.float64).tiny)
     signal_FN = weight_FN * np.where(good_FN, flux_FN, 0.0)
-    normal_F33 = np.empty((len(flux_FN), 3, 3))
-    for i in range(3):
-        for j in range(i, 3):
-            normal_F33[:, i, j] = normal_F33[:, j, i] = (weight_FN * (basis_3N[i] * basis_3N[j])).sum(axis=1)
-    right_F31 = np.stack([(signal_FN * basis_3N[i]).sum(axis=1) for i in range(3)], axis=1)[:, :, None]
-    eigenvalue_F3 = np.linalg.eigvalsh(normal_F33)
-    ok_F = (good_FN.sum(axis=1) >= min_pixels) & (eigenvalue_F3[:, 0] * MAX_CONDITION > eigenvalue_F3[:, 2])
-    normal_F33[~ok_F] = np.eye(3)
-    coefficient_F31 = np.linalg.solve(normal_F33, right_F31)
-    return coefficient_F31[:, :, 0], ok_F
+    # T1^2, T1 T2 and T2^2 are sums of T0 to T4, so five sums make the matrix.
+    s0, s1, s2, s3, s4 = (weight_FN.sum(axis=1), *((weight_FN * t_N).sum(axis=1) for t_N in basis_5N[1:]))
+    r0, r1, r2 = (signal_FN.sum(axis=1), *((signal_FN * t_N).sum(axis=1) for t_N in basis_5N[1:3]))
+    m11, m12, m22 = (s0 + s2) / 2, (s1 + s3) / 2, (s0 + s4) / 2
+    with np.errstate(all="ignore"):  # a singular fit is flagged, whatever numbers it gives
+        l10, l20 = s1 / s0, s2 / s0
+        pivot1 = m11 - l10 * s1
+        l21 = (m12 - l20 * s1) / pivot1
+        pivot2 = m22 - l20 * s2 - l21 * l21 * pivot1
+        r1 -= l10 * r0
+        c2 = (r2 - l20 * r0 - l21 * r1) / pivot2
+        c1 = r1 / pivot1 - l21 * c2
+        coefficient_F3 = np.stack([r0 / s0 - l10 * c1 - l20 * c2, c1, c2], axis=1)
+        ok_F = (np.minimum(pivot1, pivot2) * MAX_CONDITION > s0) & (good_FN.sum(axis=1) >= min_pixels)
+    coefficient_F3[~ok_F] = 1.0
+    return coefficient_F3, ok_F
 
 
 @cache
 def _chebyshev_basis(n_pixels: int) -> Float64:
-    """T0, T1 and T2 over the detector, shape (3, n_pixels): monomials in the pixel number would be ill-conditioned."""
-    x_P = np.linspace(-1.0, 1.0, n_pixels)
-    return np.stack([np.ones_like(x_P), x_P, 2.0 * x_P**2 - 1.0])
+    """T0 to T4 over the detector, shape (5, n_pixels): monomials in the pixel number would be ill-conditioned."""
+    angle_P = np.arccos(np.linspace(-1.0, 1.0, n_pixels))
+    return np.cos(np.arange(5)[:, None] * angle_P)
