@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import click
 
-from live_spec import __version__
+from live_spec import CITATION, __version__
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "infer": ("live_spec.commands.infer:infer", "Labels and uncertainties of archived spectra."),
@@ -79,8 +79,15 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, help_line) for name, (_, help_line) in COMMANDS.items()])
 
 
+def _cite(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        click.echo(CITATION)
+        ctx.exit()
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="live-spec %(version)s")
+@click.option("--citation", is_flag=True, expose_value=False, is_eager=True, callback=_cite, help="Say what to cite.")
 def cli() -> None:
     """Real-time exposure-time advice for multi-fibre stellar spectroscopy."""
 

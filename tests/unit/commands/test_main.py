@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import click
 import pytest
@@ -59,6 +61,16 @@ def test_version_and_help_exit_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert exits("--version") == 0
     assert capsys.readouterr().out.startswith("live-spec ")
     assert exits("-h") == 0
+
+
+def test_the_citation_is_that_of_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exits("--citation") == 0
+    said = capsys.readouterr().out
+    file = (Path(__file__).parents[3] / "CITATION.cff").read_text("utf-8")
+    for name in ("version", "title", "journal", "volume", "start", "year", "doi"):
+        values = re.findall(rf"^ *{name}: \"?(.*?)\"?$", file, re.M)
+        assert values[-1] in said, name
+    assert "Leung" in said
 
 
 @pytest.mark.parametrize("arguments", [("serv",), ("--bogus",), ("config", "validate")])
