@@ -130,7 +130,7 @@ class Engine:
             except NoKernel as error:
                 if kernel is not None:
                     raise ValueError(f"the engine's compiled kernel cannot be had: {error}") from error
-                self.kernel, self.notice = "shared", f"{error}: dropout passes run in torch, some four times as long"
+                self.kernel, self.notice = "shared", f"{error}: dropout passes run in torch, some five times as long"
         if self.kernel == "shared":
             layout = Layout(network)
             self._shared = SharedMaskPasses(layout, keep, network.dropout)
