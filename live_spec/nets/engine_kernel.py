@@ -1,6 +1,6 @@
 """Compiling a C++ kernel once per machine, and loading it.
 
-The sources ship with the package. At first use it is compiled for this very processor (a second or two) and kept in
+The sources ship with the package. At first use it is compiled for this very processor (two to three s) and kept in
 the user's cache directory under a name that holds a hash of the source, the compiler and the processor, so that any
 change makes a new file and processes may race for it. Without a compiler, or on a processor without the instructions,
 the engine and the training keep to torch and say so.
