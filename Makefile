@@ -55,6 +55,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/monitor.py
 	$(BIN)/python benchmarks/ingest.py
+	$(BIN)/python benchmarks/restart.py
 
 # The figures of the README and of docs/survey.md: 500 mixed nights, some along the full path, and the features of the
 # verdict at their full sizes, the nights of mishaps included; an hour and a half on two cores.

@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from typing import Any
 
 from live_spec.alarms import ALARMS
 from live_spec.config import Notify
@@ -73,6 +74,16 @@ class AlarmDesk:
         self._own: set[int] = set()
         self._disk_due_s = 0.0
         self._verdict: tuple[str, str, int | None] | None = None
+
+    @property
+    def state(self) -> object:
+        """What :meth:`restore` takes."""
+        return self._book.standing(), self._own
+
+    def restore(self, state: Any) -> None:
+        """Go on from an earlier state."""
+        standing, self._own = state
+        self._book.restore(standing)
 
     def recall(self, record: Record) -> None:
         """Take note of a record that was there when the daemon started."""

@@ -16,6 +16,7 @@ from live_spec.config import Config
 from live_spec.curve.door import need_keys
 from live_spec.curve.keys import BadKey
 from live_specd import sockets
+from live_specd.checkpoint import Checkpoints, Saved, Unusable
 from live_specd.control import Control
 from live_specd.decisions import Decisions
 from live_specd.inference import Inference, ModelInfo, WorkerFailed
@@ -52,8 +53,12 @@ class Clock:
         """Pass records on, and go on after the latest: the wall clock may have been set back between two starts."""
         for record in records:
             if isinstance(record, Record):
-                self._start_ns += max(0, record.at_ns - self())
+                self.at_least(record.at_ns)
             yield record
+
+    def at_least(self, ns: int) -> None:
+        """Go on after a time."""
+        self._start_ns += max(0, ns - self())
 
 
 def run(
@@ -76,10 +81,14 @@ def run(
     """
     folder, clock, io = Path(config.io.record), Clock(), config.io
     locks = _locks(config)
+    began_s = time.monotonic()
+    checkpoints = Checkpoints(folder, config.sha, {"config": config}) if source == "LIVE" else None
+    saved = None if checkpoints is None or fresh else _last_of(checkpoints)
     try:
-        journal = Journal(folder, clock, fresh=fresh)
+        journal = Journal(folder, clock, fresh=fresh, known=saved.place if saved else None)
     except JournalInUse as error:
         raise Refused(error, IN_USE) from None
+    opening_s = time.monotonic() - began_s
     context: sockets.Context = zmq.Context()
     inference = Inference(context, config.model)
     watchman = None if locks is None else Watchman(context, locks)  # before the first socket that it is to guard
@@ -102,14 +111,23 @@ def run(
         service = Service(
             config, model, source=source, journal=journal, decisions=decisions, inference=inference, output=output,
             wall_ns=clock, control=control.endpoint, watchman=watchman, outbox=outbox,
+            checkpoints=checkpoints, saved=saved,
         )  # fmt: skip
-        inboxes = inboxes_of(service.recall(clock.not_before(read_journal(folder))))
+        began_s = time.monotonic()
+        if saved is not None:
+            clock.at_least(saved.place.at_ns)
+        tail = clock.not_before(read_journal(folder, saved.place if saved else None))
+        inboxes = inboxes_of(service.recall(tail), saved.state["handled"] if saved else {})
         log.info("input %s, output %s, log %s", config.io.input, config.io.output, folder)
         if journal.torn_bytes:
             log.warning("the journal ended in %d torn bytes; they are in %s", journal.torn_bytes, folder / "torn")
         if journal.last_number:
-            log.info("going through %d records of the journal", journal.last_number)
+            log.info("going through the journal")
             service.recover(stop)
+            took_s = opening_s + time.monotonic() - began_s
+            n_new = journal.last_number - (saved.place.number if saved else 0)
+            where = f", a checkpoint had the {saved.place.number} before" if saved else ""
+            log.info("went through %d records of the journal%s (%.2f s)", n_new, where, took_s)
         service.look_at_locks()  # before anything comes in
         peer = f"live-specd {config.io.record}"
         ingest = Ingest(context, config.io.input, journal, inboxes, peer=peer, handled=service.handled, locks=locks)
@@ -140,6 +158,14 @@ def run(
         if watchman is not None:
             watchman.stop()
         context.destroy(linger=2000)
+
+
+def _last_of(checkpoints: Checkpoints) -> Saved | None:
+    try:
+        return checkpoints.read()
+    except Unusable as error:
+        log.info("the checkpoint is passed over: %s", error)
+        return None
 
 
 def _promoted(config: Config, journal: Journal, bundle: str) -> None:

@@ -58,12 +58,32 @@ class Record:
     header: bytes
     body: bytes
 
+    @property
+    def size(self) -> int:
+        """Bytes that it takes on the disk."""
+        return _span(len(self.header), len(self.body))
+
 
 class Written(NamedTuple):
     """Where a record is in the journal, and when it was written."""
 
     number: int
     at_ns: int
+
+
+class Place(NamedTuple):
+    """Where a record stands."""
+
+    segment: str
+    at: int
+    number: int
+    head: str
+    """Its head in hexadecimal digits, checksums included: no other record has the same."""
+
+    @property
+    def at_ns(self) -> int:
+        """When it was written."""
+        return int(HEAD.unpack_from(bytes.fromhex(self.head))[4])
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +102,15 @@ class Journal:
         folder: Created when it is not there; locked against a second process.
         wall_ns: UTC in nanoseconds since 1970.
         fresh: Begin anew; what is there is moved to ``earlier-1``, ``earlier-2``, ...
+        known: A record up to which the journal need not be looked through for its end.
 
     Raises:
         JournalInUse: When another process has it.
     """
 
-    def __init__(self, folder: Path, wall_ns: Callable[[], int], *, fresh: bool = False) -> None:
+    def __init__(
+        self, folder: Path, wall_ns: Callable[[], int], *, fresh: bool = False, known: Place | None = None
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.folder = folder
         self._lock_fd = _lock(folder)
@@ -98,7 +121,7 @@ class Journal:
         paths = segments(folder)
         self._path = paths[-1] if paths else folder / _name(1)
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        self._size, self.last_number = _end(self._fd, self._path)
+        self._size, self.last_number = _end(self._fd, self._path, known)
         self.torn_bytes = self._cut_torn_tail()
         _sync_folder(folder)
 
@@ -132,9 +155,9 @@ class Journal:
         with self._grown:
             return self._grown.wait_for(lambda: self.last_number > beyond, timeout_s)
 
-    def reader(self) -> Reader:
-        """Reads from the first record on and follows the journal as it grows."""
-        return Reader(self)
+    def reader(self, after: Place | None = None) -> Reader:
+        """Reads from the first record on, or from the one after a place, and follows the journal as it grows."""
+        return Reader(self, after)
 
     def close(self) -> None:
         os.close(self._fd)
@@ -164,13 +187,25 @@ class Journal:
 class Reader:
     """A position in a journal that another part of this process writes."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, after: Place | None = None) -> None:
         self._journal = journal
         self._offset = 0
         self._fd: int | None = None
         self._path = Path()
+        self._last = (Path(), 0)
         self.number = 0
         """Number of the last record read."""
+        if after is not None:
+            self._path, self.number = journal.folder / after.segment, after.number
+            self._fd = os.open(self._path, os.O_RDONLY)
+            self._last = (self._path, after.at)
+            self._offset = after.at + record_size(bytes.fromhex(after.head))
+
+    @property
+    def place(self) -> Place | None:
+        """Where the last record that was read stands."""
+        path, at = self._last
+        return Place(path.name, at, self.number, record_head(path, at)) if self.number else None
 
     def next(self) -> Record | Damage | None:
         """The next record, or ``None`` when there is none yet."""
@@ -178,22 +213,22 @@ class Reader:
             return None
         while True:
             if self._fd is not None and (found := _read(self._fd, self._path, self._offset)):
-                item, self._offset = found
-                if isinstance(item, Record):
-                    self.number = item.number
-                return item
+                return self._went(*found)
             later = [path for path in segments(self._journal.folder) if path > self._path]
             if not later:
                 return None
             # Looked at again: what was half written a moment ago is whole, now that the segment is sealed.
             if self._fd is not None and (found := _read(self._fd, self._path, self._offset, sealed=True)):
-                item, self._offset = found
-                if isinstance(item, Record):
-                    self.number = item.number
-                return item
+                return self._went(*found)
             self.close()
             self._path, self._offset = later[0], 0
             self._fd = os.open(self._path, os.O_RDONLY)
+
+    def _went(self, item: Record | Damage, offset: int) -> Record | Damage:
+        if isinstance(item, Record):
+            self.number, self._last = item.number, (self._path, self._offset)
+        self._offset = offset
+        return item
 
     def close(self) -> None:
         if self._fd is not None:
@@ -206,11 +241,33 @@ def segments(folder: Path) -> list[Path]:
     return sorted(folder.glob("[0-9]*.log"))
 
 
-def read_journal(folder: Path) -> Iterator[Record | Damage]:
-    """All records of a journal that nobody writes; a torn tail is passed over."""
+def record_head(path: Path, at: int) -> str:
+    """What a :class:`Place` holds of a record; empty where there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(at)
+            return file.read(HEAD_SIZE).hex()
+    except OSError:
+        return ""
+
+
+def stands(folder: Path, place: Place) -> bool:
+    """Whether the record of a place is there, as far as its head tells."""
+    path = folder / place.segment
+    if not place.head or record_head(path, place.at) != place.head:
+        return False
+    return path.stat().st_size >= place.at + record_size(bytes.fromhex(place.head))
+
+
+def read_journal(folder: Path, after: Place | None = None) -> Iterator[Record | Damage]:
+    """The records of a journal that nobody writes, all or those after a place; a torn tail is passed over."""
     paths = segments(folder)
     for path in paths:
-        yield from read_segment(path, sealed=path != paths[-1])
+        if after is None or path.name > after.segment:
+            yield from read_segment(path, sealed=path != paths[-1])
+        elif path.name == after.segment:
+            begin = after.at + record_size(bytes.fromhex(after.head))
+            yield from read_segment(path, sealed=path != paths[-1], offset=begin)
 
 
 def journals(folder: Path) -> list[Path]:
@@ -233,11 +290,10 @@ def skim(folder: Path) -> Iterator[Record]:
             os.close(fd)
 
 
-def read_segment(path: Path, *, sealed: bool = False) -> Iterator[Record | Damage]:
+def read_segment(path: Path, *, sealed: bool = False, offset: int = 0) -> Iterator[Record | Damage]:
     """The records of one segment; where it is sealed, that is another follows, bytes left at its end are damage."""
     fd = os.open(path, os.O_RDONLY)
     try:
-        offset = 0
         while found := _read(fd, path, offset, sealed=sealed):
             item, offset = found
             yield item
@@ -245,9 +301,11 @@ def read_segment(path: Path, *, sealed: bool = False) -> Iterator[Record | Damag
         os.close(fd)
 
 
-def _end(fd: int, path: Path) -> tuple[int, int]:
+def _end(fd: int, path: Path, known: Place | None) -> tuple[int, int]:
     """Offset behind the last good record of a segment, and that record's number (or the one before the segment)."""
     offset, number = 0, int(path.stem) - 1
+    if known is not None and known.segment == path.name:
+        offset, number = known.at + record_size(bytes.fromhex(known.head)), known.number
     while found := _read(fd, path, offset):
         item, offset = found
         number = item.number if isinstance(item, Record) else number
@@ -292,6 +350,12 @@ def _record_at(fd: int, offset: int, size: int, *, whole: bool = True) -> tuple[
     if zlib.crc32(second, zlib.crc32(first)) != crc:
         return None
     return Record(Kind(kind), number, at_ns, header, body), behind
+
+
+def record_size(head: bytes) -> int:
+    """How many bytes a record takes, from its head."""
+    *_, n_header, n_body, _ = HEAD.unpack_from(head)
+    return _span(n_header, n_body)
 
 
 def _span(n_header: int, n_body: int) -> int:

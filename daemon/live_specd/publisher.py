@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from live_spec.core.messages import alarm_json, excerpt_json
 from live_spec.core.stream import SnapshotWriter
@@ -54,6 +55,15 @@ class Publisher:
         self.received_ns: int | None = None
         """When the last data arrived."""
         self.latency_s: float | None = None
+
+    @property
+    def state(self) -> object:
+        """What :meth:`restore` takes."""
+        return self._last, self.received_ns
+
+    def restore(self, state: Any) -> None:
+        """Go on from an earlier state."""
+        self._last, self.received_ns = state
 
     def advice(self, key: str, body: bytes, *, again: bool = False) -> None:
         """Publish an advice, or only remember it as the newest when it went out before."""

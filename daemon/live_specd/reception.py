@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from live_spec.curve.keys import Peer
@@ -169,9 +170,15 @@ class Reception:
         return json.dumps({"peer": self._peer, **order}).encode()
 
 
-def inboxes_of(records: Iterable[Record | Damage]) -> dict[str, Inbox]:
-    """Where each stream goes on after what is in the journal."""
-    inboxes: dict[str, Inbox] = {}
+def inboxes_of(
+    records: Iterable[Record | Damage], before: Mapping[str, tuple[int, int]] = MappingProxyType({})
+) -> dict[str, Inbox]:
+    """Where each stream goes on after what is in the journal.
+
+    Args:
+        before: Epoch and number of the last message of each stream before the first of the records.
+    """
+    inboxes = {stream: Inbox(stream, epoch, last + 1, last) for stream, (epoch, last) in before.items()}
 
     def advance(stream: str, epoch: int, last: int) -> None:
         inbox = inboxes.setdefault(stream, Inbox(stream))

@@ -37,8 +37,10 @@ from live_spec.view.choose import worst
 from live_spec.wire.predictions import answer_from_bytes, answer_to_bytes, request_key
 from live_specd import sockets
 from live_specd.alarms import AlarmDesk
+from live_specd.checkpoint import Checkpoints, Saved
 from live_specd.decisions import Decisions
 from live_specd.excerpt import windows_of
+from live_specd.freeze import NotStorable
 from live_specd.inference import Inference, ModelInfo
 from live_specd.ingest import Ingest
 from live_specd.journal import Damage, Journal, Kind, Record
@@ -76,6 +78,8 @@ class Service:
         wall_ns: The journal's clock.
         control: Where overrides and acknowledgements are taken; told with every snapshot.
         outbox: Hands decisions to telescope control; without one they are only published.
+        checkpoints: Where the state is put aside after each exposure; without them a restart begins at the beginning.
+        saved: The state to go on from.
         watchman: Sees to the locks of the sockets; without one there are none.
 
     Raises:
@@ -96,8 +100,14 @@ class Service:
         control: str | None = None,
         watchman: Watchman | None = None,
         outbox: Outbox | None = None,
+        checkpoints: Checkpoints | None = None,
+        saved: Saved | None = None,
     ) -> None:
         self._advisor = Advisor(config, unusable=model.unusable)
+        self._translator = Translator()
+        if saved is not None:
+            self._advisor = saved.state["advisor"]
+            self._translator.restore(saved.state["translator"])
         self._config, self._source, self._wall_ns = config, source, wall_ns
         self._journal, self._decisions, self._inference = journal, decisions, inference
         self._publisher = Publisher(output, self._picture, lambda: self._alarms.standing(), self._excerpt)
@@ -109,8 +119,7 @@ class Service:
         self._outbox = outbox
         self._overdue: str | None = None
         self._is_unsafe = False
-        self._reader = journal.reader()
-        self._translator = Translator()
+        self._reader = journal.reader(saved.place if saved else None)
         self._events: deque[Event] = deque()
         self._questions: deque[PredictLabels] = deque()
         self._asked: str | None = None
@@ -120,6 +129,11 @@ class Service:
         self._replay_to = journal.last_number
         self._handled: dict[str, tuple[int, int]] = {}
         self._told_ns: defaultdict[str, deque[int]] = defaultdict(lambda: deque(maxlen=TOLD_PER_S))
+        self._checkpoints, self._is_due = checkpoints, False
+        if saved is not None:
+            self._handled, self._journalled = dict(saved.state["handled"]), saved.state["journalled"]
+            self._alarms.restore(saved.state["alarms"])
+            self._publisher.restore(saved.state["said"])
 
     def handled(self, stream: str) -> tuple[int, int]:
         """Epoch and number of the last message of a stream that was worked through; called by the ingest thread."""
@@ -149,6 +163,7 @@ class Service:
         while not stop.is_set() and self._recovering:
             self.turn()
         self._is_unsafe = self._translator.unsafe is not None
+        self._put_aside()
 
     def look_at_locks(self) -> None:
         """Write down when the sockets become unsafe and when they are safe again; tell who was refused."""
@@ -244,6 +259,7 @@ class Service:
             self._record = item
             self._publisher.received_ns = item.at_ns if item.kind is Kind.MESSAGE else self._publisher.received_ns
             self._events.extend(self._translator.translate(item))
+            self._is_due |= item.kind is Kind.MESSAGE and bool(self._events)
 
     def _handle(self, event: Event) -> None:
         now_s = (self._record.at_ns if self._record else self._wall_ns()) / 1e9
@@ -311,6 +327,23 @@ class Service:
         if self._record is not None and not self._busy:
             self._handled.update(self._translator.position)
             self._record = None
+            if not self._recovering_record:
+                self._put_aside()
+
+    def _put_aside(self) -> None:
+        """Write a checkpoint when there is something new to put aside; that it cannot be written stops nothing."""
+        place = self._reader.place
+        if self._checkpoints is None or not self._is_due or place is None:
+            return
+        self._is_due = False
+        state = {
+            "advisor": self._advisor, "translator": self._translator.state, "alarms": self._alarms.state,
+            "said": self._publisher.state, "handled": self._handled, "journalled": self._journalled,
+        }  # fmt: skip
+        try:
+            self._checkpoints.write(state, place)
+        except (OSError, NotStorable) as error:
+            log.warning("no checkpoint, a restart will take longer: %s", error)
 
     @property
     def _recovering_record(self) -> bool:

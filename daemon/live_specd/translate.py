@@ -3,6 +3,8 @@
 # Shape legend: F fibres.
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from live_spec.events import DesignLoaded, Event, ExposureReduced, Fibre, InputLost, VisitEnded
@@ -29,6 +31,15 @@ class Translator:
         """Why what comes in may be anybody's, as the journal has it."""
         self.position: dict[str, tuple[int, int]] = {}
         """Epoch and number of the last message of each stream."""
+
+    @property
+    def state(self) -> object:
+        """What :meth:`restore` takes."""
+        return self._assembler, self._design, self._fibres, self.unsafe, self.position
+
+    def restore(self, state: Any) -> None:
+        """Go on from an earlier state."""
+        self._assembler, self._design, self._fibres, self.unsafe, self.position = state
 
     @property
     def visit(self) -> str | None:

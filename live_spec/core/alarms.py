@@ -72,6 +72,10 @@ class AlarmBook:
         self._muted = frozenset(muted)
         self._alarms: dict[str, Alarm] = {}
 
+    def restore(self, standing: Iterable[Alarm]) -> None:
+        """Go on from what stood before."""
+        self._alarms = {alarm.kind: replace(alarm, muted=alarm.kind in self._muted) for alarm in standing}
+
     def is_active(self, kind: str) -> bool:
         return kind in self._alarms and self._alarms[kind].active
 

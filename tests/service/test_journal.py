@@ -49,7 +49,7 @@ def test_row_torn_write_at_any_byte_is_kept_aside_and_cut_away(tmp_path: Path) -
     ends = [0]
     for item in read_journal(tmp_path / "whole"):
         assert isinstance(item, Record)
-        ends.append(ends[-1] + journal_module._span(len(item.header), len(item.body)))
+        ends.append(ends[-1] + item.size)
     for cut in range(ends[2] + 1, ends[3], 7):
         folder = tmp_path / f"cut-{cut}"
         folder.mkdir()
@@ -70,7 +70,7 @@ def test_damage_in_the_middle_costs_one_record_and_is_reported(tmp_path: Path, s
     data, rng = bytearray(path.read_bytes()), np.random.default_rng(seed)
     first = next(iter(read_journal(tmp_path)))
     assert isinstance(first, Record)
-    second_at = journal_module._span(len(first.header), len(first.body))
+    second_at = first.size
     data[second_at + int(rng.integers(0, 60))] ^= 0xFF
     path.write_bytes(data)
     items = list(read_journal(tmp_path))
