@@ -252,6 +252,13 @@ class Notify(Model):
     """Kinds of alarms that stay listed but count nowhere, ring no bell and run no program."""
 
 
+class Health(Model):
+    """Who watches the daemon."""
+
+    port: int | None = Field(None, ge=1, le=65535)
+    """HTTP port on 127.0.0.1, never beyond, for ``/livez``, ``/readyz`` and ``/metrics``; by default none."""
+
+
 class Security(Model):
     """Who may enter the sockets."""
 
@@ -275,6 +282,7 @@ class Config(Model):
     io: Io = Io()
     display: Display = Display()
     notify: Notify = Notify()
+    health: Health = Health()
     security: Security = Security()
     actions: Actions = Actions()
 
@@ -291,6 +299,7 @@ class Config(Model):
             "io": True,
             "display": True,
             "notify": True,
+            "health": True,
             "security": True,
             "actions": True,
             "model": {"path", "threads", "device"},

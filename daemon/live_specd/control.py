@@ -28,6 +28,7 @@ from live_spec.curve.keys import MAY_ASK, SecretKey
 from live_spec.events import OVERRIDE_ACTIONS, OVERRIDE_REASONS, OverrideRecorded
 from live_specd import sockets
 from live_specd.alarms import change_record
+from live_specd.health import Health
 from live_specd.journal import Journal, Kind, Record
 from live_specd.keys import CONNECT, KEY, own_key
 
@@ -101,9 +102,10 @@ class Control(threading.Thread):
         journal: Journal,
         remote: str | None = None,
         locks: sockets.Locks | None = None,
+        health: Health | None = None,
     ) -> None:
         super().__init__(name="control", daemon=True)
-        self._journal, self._locks = journal, locks
+        self._journal, self._locks, self._health = journal, locks, health or Health()
         self.endpoint: str | None = endpoint(journal.folder)
         """Where it listens; ``None`` when it cannot."""
         self._over = threading.Event()
@@ -125,6 +127,7 @@ class Control(threading.Thread):
         generation = self._generation
         with contextlib.suppress(zmq.ZMQError):  # the context of a daemon that failed is gone
             while not self._over.is_set():
+                self._health.beat(self.name)
                 for socket, _ in poller.poll(100):
                     frames = socket.recv_multipart(copy=False)
                     socket.send(json.dumps(self._reply(frames, socket is self._remote)).encode())
@@ -132,6 +135,7 @@ class Control(threading.Thread):
                     generation = self._generation
                     sockets.cut(self._remote)
             self._close()
+        self._health.end(self.name)
 
     def stop(self) -> None:
         """End the thread and wait for it."""

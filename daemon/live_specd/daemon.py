@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import zmq
 
+from live_spec import __version__
 from live_spec.config import Config
 from live_spec.curve.door import need_keys
 from live_spec.curve.keys import BadKey
@@ -19,6 +20,7 @@ from live_specd import sockets
 from live_specd.checkpoint import Checkpoints, Saved, Unusable
 from live_specd.control import Control
 from live_specd.decisions import Decisions
+from live_specd.health import Guard, Health
 from live_specd.inference import Inference, ModelInfo, WorkerFailed
 from live_specd.ingest import Ingest
 from live_specd.journal import Damage, Journal, JournalInUse, Kind, Record, read_journal
@@ -91,13 +93,16 @@ def run(
     opening_s = time.monotonic() - began_s
     context: sockets.Context = zmq.Context()
     inference = Inference(context, config.model)
-    watchman = None if locks is None else Watchman(context, locks)  # before the first socket that it is to guard
+    health = Health()
+    guard: Guard | None = None
+    watchman = None if locks is None else Watchman(context, locks, health)  # before the first socket to guard
     try:
+        guard = _guard(config, health, inference, watchman)
         output = sockets.publish(context, io.output, locks)  # first: whether the port is free shows at once
         to_tcs = None
         if io.decisions is not None and source == "LIVE":  # a replay never reaches a telescope
             to_tcs = sockets.hand_out_decisions(context, io.decisions, locks)
-        control = Control(context, journal, io.control, locks)
+        control = Control(context, journal, io.control, locks, health)
         if watchman is not None and locks is not None:
             tcs = [] if to_tcs is None else [sockets.bound(to_tcs, zmq.DEALER, locks)]
             watchman.guard(*control.bound, sockets.bound(output, zmq.SUB, locks), *tcs)
@@ -111,7 +116,7 @@ def run(
         service = Service(
             config, model, source=source, journal=journal, decisions=decisions, inference=inference, output=output,
             wall_ns=clock, control=control.endpoint, watchman=watchman, outbox=outbox,
-            checkpoints=checkpoints, saved=saved,
+            checkpoints=checkpoints, saved=saved, health=health,
         )  # fmt: skip
         began_s = time.monotonic()
         if saved is not None:
@@ -130,10 +135,15 @@ def run(
             log.info("went through %d records of the journal%s (%.2f s)", n_new, where, took_s)
         service.look_at_locks()  # before anything comes in
         peer = f"live-specd {config.io.record}"
-        ingest = Ingest(context, config.io.input, journal, inboxes, peer=peer, handled=service.handled, locks=locks)
+        ingest = Ingest(
+            context, config.io.input, journal, inboxes, peer=peer, handled=service.handled, locks=locks, health=health
+        )
+        health.watch_feed(ingest.counts)
         ingest.start()
         control.start()
         log.info("ready, waiting for %s", "exposures" if service.in_visit else "design")
+        health.info.labels(__version__, f"{model.name}@{model.id}", config.sha).set(1)
+        health.turn_to("ready", f"READY=1\nSTATUS={model.name}@{model.id}, mode {config.policy.mode}")
         ready()
         code = service.run(ingest, stop)
         control.stop()
@@ -157,6 +167,8 @@ def run(
         journal.close()
         if watchman is not None:
             watchman.stop()
+        if guard is not None:
+            guard.stop()
         context.destroy(linger=2000)
 
 
@@ -166,6 +178,20 @@ def _last_of(checkpoints: Checkpoints) -> Saved | None:
     except Unusable as error:
         log.info("the checkpoint is passed over: %s", error)
         return None
+
+
+def _guard(config: Config, health: Health, inference: Inference, watchman: Watchman | None) -> Guard:
+    """Says from the first moment on how the daemon is, and that it is not ready yet."""
+    health.watch_worker(lambda: inference.trouble, lambda: inference.starts)
+    health.watch_disk(Path(config.io.record))
+    if watchman is not None:
+        health.doubt(lambda: watchman.trouble)
+    try:
+        guard = Guard(health, config.health.port)
+    except OSError as error:
+        raise Refused(f"cannot use port {config.health.port} of this machine for health: {error.strerror}", 1) from None
+    guard.start()
+    return guard
 
 
 def _promoted(config: Config, journal: Journal, bundle: str) -> None:

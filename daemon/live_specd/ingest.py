@@ -14,6 +14,7 @@ import zmq
 
 from live_spec.wire.ordering import Inbox
 from live_specd import sockets
+from live_specd.health import Health
 from live_specd.journal import Journal
 from live_specd.reception import RETRY_S, Reception
 
@@ -40,9 +41,11 @@ class Ingest(threading.Thread):
         handled: Callable[[str], tuple[int, int]],
         retry_s: tuple[float, ...] = RETRY_S,
         locks: sockets.Locks | None = None,
+        health: Health | None = None,
     ) -> None:
         super().__init__(name="ingest", daemon=True)
         self._context, self._endpoint, self._locks = context, endpoint, locks
+        self._health = health or Health()
         self.reception = Reception(
             journal, inboxes, peer=peer, handled=handled, retry_s=retry_s, feed=endpoint,
             source=locks.source if locks else None,
@@ -62,6 +65,7 @@ class Ingest(threading.Thread):
         except Exception as error:  # the main loop sees it and ends the process: a supervisor starts it again
             self.error = error
         finally:
+            self._health.end(self.name)
             live.close(0)
             replay.close(0)
 
@@ -70,6 +74,7 @@ class Ingest(threading.Thread):
         poller.register(live, zmq.POLLIN)
         poller.register(replay, zmq.POLLIN)
         while not self._stopping.is_set():
+            self._health.beat(self.name)
             for socket, _ in poller.poll(POLL_MS):
                 frames = [frame.buffer for frame in socket.recv_multipart(copy=False)]  # 30 MB are not copied
                 self.reception.take(frames, time.monotonic())

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
 import threading
-import time
 from pathlib import Path
 
 import click
@@ -14,6 +12,7 @@ import click
 from live_spec.commands.config_keys import live_config
 from live_spec.commands.found import found_config
 from live_specd.daemon import log, run
+from live_specd.logs import Format, start_logging
 
 
 @click.command()
@@ -28,10 +27,14 @@ from live_specd.daemon import log, run
 )
 @click.option("--fresh", is_flag=True, help="Set the earlier journal aside instead of going on with it.")
 @click.option("--source", type=click.Choice(["LIVE", "REPLAY", "DEMO"]), default="LIVE", hidden=True)
-def serve(path: Path, fresh: bool, source: str) -> None:
+@click.option(
+    "--log-format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True,
+    help="Lines for people, or a JSON object a line, one for every advice with all that finds it again.",
+)  # fmt: skip
+def serve(path: Path, fresh: bool, source: str, form: Format) -> None:
     """Take spectra in, give advice out, until SIGTERM or ctrl-c; both drain and exit with 0."""
     config = live_config(path)
-    start_logging()
+    start_logging(form=form)
     rule = config.policy.active_rule
     words = "config %s (sha %s), policy %s v%d, mode %s"
     log.info(words, path, config.sha, rule.name, rule.version, config.policy.mode)
@@ -39,14 +42,3 @@ def serve(path: Path, fresh: bool, source: str) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     sys.exit(run(config, stop, source=source, fresh=fresh))
-
-
-def start_logging(level: int = logging.INFO) -> None:
-    """Plain lines with UTC on standard error."""
-    handler = logging.StreamHandler()
-    formatter = logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    formatter.converter = time.gmtime
-    handler.setFormatter(formatter)
-    log.handlers = [handler]
-    log.propagate = False
-    log.setLevel(level)

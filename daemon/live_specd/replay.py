@@ -30,7 +30,7 @@ from live_specd.control import ask, endpoint, override_of, request_of
 from live_specd.daemon import Refused
 from live_specd.decisions import Decisions
 from live_specd.journal import Damage, Kind, read_journal, segments
-from live_specd.main import start_logging
+from live_specd.logs import start_logging
 from live_specd.pictures import is_terminal
 from live_specd.player import show_night
 from live_specd.rehearsal import Rehearsal

@@ -13,12 +13,13 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 from live_spec import __version__
+from live_spec.alarms import LEVELS
 from live_spec.config import Config
 from live_spec.core.advisor import Advisor
 from live_spec.core.messages import advice_json
@@ -41,9 +42,11 @@ from live_specd.checkpoint import Checkpoints, Saved
 from live_specd.decisions import Decisions
 from live_specd.excerpt import windows_of
 from live_specd.freeze import NotStorable
+from live_specd.health import Health
 from live_specd.inference import Inference, ModelInfo
 from live_specd.ingest import Ingest
 from live_specd.journal import Damage, Journal, Kind, Record
+from live_specd.logs import say_advice
 from live_specd.outbox import Outbox
 from live_specd.publisher import Publisher
 from live_specd.translate import Translator
@@ -81,6 +84,7 @@ class Service:
         checkpoints: Where the state is put aside after each exposure; without them a restart begins at the beginning.
         saved: The state to go on from.
         watchman: Sees to the locks of the sockets; without one there are none.
+        health: Is told that this thread moves, and what there is to measure.
 
     Raises:
         ValueError: When the policy needs a label that the bundle does not give.
@@ -102,6 +106,7 @@ class Service:
         outbox: Outbox | None = None,
         checkpoints: Checkpoints | None = None,
         saved: Saved | None = None,
+        health: Health | None = None,
     ) -> None:
         self._advisor = Advisor(config, unusable=model.unusable)
         self._translator = Translator()
@@ -116,7 +121,7 @@ class Service:
             changed=self._publisher.changed, live=source == "LIVE",
         )  # fmt: skip
         self._model, self._control, self._watchman = model, control, watchman
-        self._outbox = outbox
+        self._outbox, self._health = outbox, health or Health()
         self._overdue: str | None = None
         self._is_unsafe = False
         self._reader = journal.reader(saved.place if saved else None)
@@ -221,8 +226,10 @@ class Service:
                 self.look_at_locks()
                 self.deliver()
                 self._publisher.beat()
+                self._measure()
                 if ingest.error is not None:
                     raise ingest.error
+            self._health.turn_to("stopping", "STOPPING=1")
             self._drain()
         except Exception:
             log.exception("the service failed")
@@ -233,8 +240,18 @@ class Service:
             self._alarms.close()
         return 0
 
+    def _measure(self) -> None:
+        """What a metric says that nobody counts as it happens."""
+        if (received_ns := self._publisher.received_ns) is not None:
+            self._health.data_age.set((self._wall_ns() - received_ns) / 1e9)
+        self._health.stale.set(self._advisor.is_stale)
+        levels = Counter(alarm.level for alarm in self._alarms.standing())
+        for level in LEVELS:
+            self._health.alarms.labels(level).set(levels[level])
+
     def turn(self) -> bool:
         """One step: an answer, a question, an event, a record, or nothing for :data:`WAIT_S`; False for nothing."""
+        self._health.beat("main")
         if self._asked is not None:
             if (answer := self._inference.poll(WAIT_S)) is None:
                 return False
@@ -317,9 +334,11 @@ class Service:
             self._alarm("model-mismatch", f"advice {advice.id} comes out different now; what was published stands")
         if known is None and self._record is not None:
             self._publisher.latency_s = (self._wall_ns() - self._record.at_ns) / 1e9
-            log.info("advice %s: %s, %s (%.2f s)", advice.id, advice.verdict, advice.cause, self._publisher.latency_s)
+            say_advice(log, advice, stored, self._publisher.latency_s)
+            self._health.latency.observe(self._publisher.latency_s)
         self._publisher.advice(advice.id, stored, again=known is not None)
         if known is None:
+            self._health.advice.labels(advice.verdict.value).inc()
             self._alarms.advised(advice, stored)
 
     def _settle(self) -> None:

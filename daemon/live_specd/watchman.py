@@ -20,6 +20,7 @@ from zmq.utils import z85
 from live_spec.curve.canary import Bound, attack, stranger
 from live_spec.curve.door import Doorkeeper
 from live_specd import sockets
+from live_specd.health import Health
 from live_specd.journal import Record
 
 log = logging.getLogger("live_specd")
@@ -48,9 +49,9 @@ def trouble_of(record: Record) -> str | None:
 class Watchman(threading.Thread):
     """Owns the doorkeeper of a context."""
 
-    def __init__(self, context: sockets.Context, locks: sockets.Locks) -> None:
+    def __init__(self, context: sockets.Context, locks: sockets.Locks, health: Health | None = None) -> None:
         super().__init__(name="watchman", daemon=True)
-        self._context, self._locks = context, locks
+        self._context, self._locks, self._health = context, locks, health or Health()
         self._over = threading.Event()
         self._bound: tuple[Bound, ...] = ()
         self.keeper = Doorkeeper(context, locks.ring.good)
@@ -70,6 +71,7 @@ class Watchman(threading.Thread):
     def run(self) -> None:
         due_s = time.monotonic() + self._next_s
         while not self._over.wait(LOOK_S):
+            self._health.beat(self.name)
             self._locks.ring.listed()  # a key that was revoked is noticed although nobody knocks
             self._tell_refusals()
             if self.keeper.silent_s() > SILENT_S:
@@ -90,6 +92,7 @@ class Watchman(threading.Thread):
         self._over.set()
         if self.is_alive():
             self.join()
+        self._health.end(self.name)
         self.keeper.stop()
 
     @property

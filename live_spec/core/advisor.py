@@ -116,6 +116,11 @@ class Advisor:
         self._note(actions)
         return actions
 
+    @property
+    def is_stale(self) -> bool:
+        """Whether the advice is withdrawn since no data came."""
+        return self._stale is not None
+
     def remark(self, text: str) -> None:
         """Put a sentence into the log: what the daemon, not the advisor, has to say."""
         self._log.append(text)

@@ -119,7 +119,7 @@ def test_a_worker_that_cannot_start_is_tried_again_after_longer_and_longer_pause
     assert pauses == [0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
 
 
-def test_row_gpu_silent_corruption_of_a_running_worker_is_found_and_the_worker_replaced(
+def test_row_gpu_wrong_of_a_running_worker_is_found_and_the_worker_replaced(
     worker: Inference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "CHECK_S", 0.0)

@@ -57,9 +57,7 @@ def test_row_gpu_oom_beyond_single_spectra_falls_back_to_the_cpu_with_the_whole_
     assert found.posterior.total_FL.tobytes() == expected.total_FL.tobytes()
 
 
-def test_row_gpu_silent_corruption_at_load_takes_the_gpu_out(
-    small_bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_row_gpu_wrong_at_load_takes_the_gpu_out(small_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     predictor, notes = on_gpu(small_bundle, monkeypatch, factor=1.3)
     assert (predictor.engine.device, predictor.degraded) == ("cpu", None)
     assert "known answer is wrong" in notes[0]

@@ -35,7 +35,7 @@ def test_the_one_that_ships_comes_out_whatever_the_number_of_passes_and_the_kern
             assert wrong(engine, known) is None, kernel
 
 
-def test_row_gpu_silent_corruption_flipped_bits_of_weights_are_found(whole: Bundle, small_bundle: Path) -> None:
+def test_row_gpu_wrong_flipped_bits_of_weights_are_found(whole: Bundle, small_bundle: Path) -> None:
     known, rng = read(small_bundle, whole), np.random.default_rng(3)
     for name in ("conv2.bias", "dense1.kernel", "dense2.kernel", "aux.kernel"):
         bits = whole.weights[name].copy().reshape(-1).view(np.uint16)
