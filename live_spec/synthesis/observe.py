@@ -46,7 +46,7 @@ class Effects:
     """Range of the total instrumental FWHM, uniform over fibres."""
     rv_error_pixels: float = 0.12
     """Standard deviation of the velocity error left after the shift to rest."""
-    model_error: float = 0.012
+    model_error: float = 0.009
     """Standard deviation per pixel of the difference between model spectra and real stars, correlated over the profile;
     measured on the mean star, where the model that was fitted to it is still 0.008 away. 0 switches it off."""
     slope: float = 0.10
