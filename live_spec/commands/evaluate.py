@@ -108,3 +108,8 @@ def _print(evaluation: Evaluation) -> None:
     for label in LABELS:
         if label not in evaluation.usable:
             click.echo(f"   not {label}: {judged.verdicts[label].why}")
+    wide = [label for label in LABELS if not all(one.enough for one in judged.precisions[label])]
+    click.echo(
+        f" precision: giants within twice the paper's Table 2 at S/N 100 and 50 on {len(LABELS) - len(wide)} of "
+        f"{len(LABELS)} labels{'; not ' if wide else ''}{', '.join(wide)}"
+    )

@@ -24,7 +24,7 @@ from live_spec.evaluation.statistics import (
     slices,
     trend,
 )
-from live_spec.evaluation.verdicts import Precision, Verdict, like_the_paper, precision, verdict
+from live_spec.evaluation.verdicts import Precision, Verdict, like_the_paper, own_spread, precision, verdict
 from live_spec.labels import INDEX, LABELS
 
 Floats = NDArray[np.floating[Any]]
@@ -46,6 +46,7 @@ class Judgement:
     bins: Mapping[str, tuple[SnrBin, ...]]
     overall: Mapping[str, Score]
     precisions: Mapping[str, tuple[Precision, ...]]
+    """At each S/N of ``PRECISION_SNR``."""
     verdicts: Mapping[str, Verdict]
     table_1: Mapping[str, tuple[float, float]]
     """Median and robust scatter of the residual at high S/N, of stars like the paper's."""
@@ -80,12 +81,13 @@ def judge(
     high_N = (snr_N >= HIGH_SNR[0]) & (snr_N < HIGH_SNR[1])
     bins, overall, precisions, verdicts, table_1 = {}, {}, {}, {}, {}
     against_label, against_teff, against_snr = {}, {}, {}
+    spread_L = own_spread(label_NL)
     for i, label in enumerate(LABELS):
         residual_N, total_N, epistemic_N = residual_NL[:, i], total_NL[:, i], epistemic_NL[:, i]
         bins[label] = score_by_snr(residual_N, total_N, snr_N)
         overall[label] = score(residual_N, total_N)
         precisions[label] = precision(label, clean_NL[:, i], clean_snr_N)
-        verdicts[label] = verdict(label, bins[label], precisions[label])
+        verdicts[label] = verdict(label, bins[label], float(spread_L[i]))
         bright_N = residual_N[alike_N & high_N]
         table_1[label] = median(bright_N), robust_sigma(bright_N)
         own_edges = {"teff": TEFF_EDGES, "logg": LOGG_EDGES}.get(label, ABUNDANCE_EDGES)

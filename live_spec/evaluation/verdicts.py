@@ -1,4 +1,8 @@
-"""Whether advice may rest on a label: its sigmas must be true at every S/N, shrink with light, and be small enough."""
+"""Whether advice may rest on a label: it must be measured, its sigmas true at every S/N and smaller with more light.
+
+How small they are is another question, asked beside the paper: an uncertainty that is large and true stops no exposure
+too early.
+"""
 
 # Shape legend: N spectra, L labels.
 from __future__ import annotations
@@ -22,6 +26,8 @@ COVER_LIMITS: Final = (0.64, 0.72)
 PRECISION_SNR: Final = (100.0, 50.0)
 PRECISION_FACTOR: Final = 2.0
 """Over the scatter of the paper's Table 2."""
+MAX_SHARE: Final = 0.7
+"""A label whose residuals are wider than this share of its spread is guessed rather than measured."""
 LEAST_SPECTRA: Final = 50
 """Fewer in a bin decide nothing: the robust width of 50 pulls is known to 17 %."""
 NEAR: Final = 1.25
@@ -36,6 +42,11 @@ class Precision:
     n: int
     sigma_mad: float
     paper: float
+
+    @property
+    def enough(self) -> bool:
+        """No more than twice the paper's; unknown is not enough."""
+        return self.n >= LEAST_SPECTRA and self.sigma_mad <= PRECISION_FACTOR * self.paper
 
 
 @dataclass(frozen=True)
@@ -59,13 +70,32 @@ def precision(label: str, residual_N: Floats, snr_N: Floats) -> tuple[Precision,
     )
 
 
-def verdict(label: str, bins: Sequence[SnrBin], precisions: Sequence[Precision]) -> Verdict:
-    """Judge a label by its scores in bins of rising S/N and its precision. Unknown is a reason against it."""
+def own_spread(label_NL: Floats) -> Floats:
+    """How much each label differs from star to star by itself, (L,): an abundance that follows iron is not measured."""
+    own_NL = label_NL - label_NL[:, [INDEX["fe_h"]]]
+    itself = [INDEX[name] for name in ("teff", "logg", "fe_h")]
+    own_NL[:, itself] = label_NL[:, itself]
+    known_NL = np.isfinite(own_NL)
+    return np.array(
+        [
+            np.std(own_N[known_N]) if known_N.any() else np.nan
+            for own_N, known_N in zip(own_NL.T, known_NL.T, strict=True)
+        ]
+    )
+
+
+def hardly_measured(label: str, sigma_mad: float, spread: float) -> str:
+    """The reason against a label whose residuals are as wide as what there is to measure, else nothing."""
+    if sigma_mad <= MAX_SHARE * spread:
+        return ""
+    return f"hardly measured: residuals of {sigma_mad:.3g} {unit(label)} at high S/N, spread {spread:.3g}"
+
+
+def verdict(label: str, bins: Sequence[SnrBin], spread: float) -> Verdict:
+    """Judge a label by its scores in bins of rising S/N and its own spread. Unknown is a reason against it."""
     few = [f"only {one.score.n} spectra at {_at(one)}" for one in bins if one.score.n < LEAST_SPECTRA]
-    few += [f"only {one.n} giants near S/N {one.snr:.0f}" for one in precisions if one.n < LEAST_SPECTRA]
     if few or not bins:
         return Verdict(False, "not measured: " + ("; ".join(few) or "no spectra"))
-    digits = ".0f" if unit(label) == "K" else ".3f"
     against = {
         "pull sigma": [
             f"{one.score.pull_sigma:.3f} at {_at(one)}"
@@ -82,13 +112,9 @@ def verdict(label: str, bins: Sequence[SnrBin], precisions: Sequence[Precision])
             for low, high in pairwise(bins)
             if not high.score.median_total < low.score.median_total
         ],
-        f"giants scatter by more than {PRECISION_FACTOR:g} x {TABLE_2[label][1]:{digits}} {unit(label)}:": [
-            f"{one.sigma_mad:{digits}} near S/N {one.snr:.0f}"
-            for one in precisions
-            if not one.sigma_mad <= PRECISION_FACTOR * one.paper
-        ],
     }
     why = [f"{what} {', '.join(places)}" for what, places in against.items() if places]
+    why += filter(None, [hardly_measured(label, bins[-1].score.sigma_mad, spread)])
     return Verdict(not why, "; ".join(why))
 
 

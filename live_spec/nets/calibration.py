@@ -25,6 +25,19 @@ def _quantile(value_N: Floats, weight_N: Floats, q: float) -> float:
     return float(np.interp(q, at, value_N))
 
 
+def _falling(factor_K: Floats, total_K: Floats, weight_K: Floats) -> Floats:
+    """Factors, pooled with their neighbours until factor times total falls from every pool to the next."""
+    pools: list[tuple[float, float, int, int]] = []  # factor, weight, first knot, last knot
+    for k, one in enumerate(zip(factor_K, weight_K, strict=True)):
+        factor, weight, first = *one, k
+        while pools and factor * total_K[first] >= pools[-1][0] * total_K[pools[-1][3]]:
+            before, its_weight, first, _ = pools.pop()
+            factor = (factor * weight + before * its_weight) / (weight + its_weight)
+            weight += its_weight
+        pools.append((factor, weight, first, k))
+    return np.concatenate([np.full(last - first + 1, factor) for factor, _, first, last in pools])
+
+
 @dataclass(frozen=True)
 class Calibration:
     """Factors on the total sigma at knots in S/N per pixel, linear in ln S/N between them, constant beyond."""
@@ -45,7 +58,8 @@ class Calibration:
 
         The width of the pulls (residual / total) at each knot is the mean of two robust measures, 1.4826 MAD and the
         68.27 % quantile of their size, so that neither the core nor the coverage is bought with the other; neighbours
-        in ln S/N count with linearly falling weight.
+        in ln S/N count with linearly falling weight. Where the factors would make sigma rise with light, which is
+        chance, the neighbours share one factor.
 
         Args:
             residual_NL: Predicted minus true labels, NaN where there is no truth.
@@ -57,7 +71,7 @@ class Calibration:
         log_knot_K, log_snr_N = np.log(knots), np.log(np.clip(snr_N, knots[0], knots[-1]))
         hat_KN = np.stack([np.interp(log_snr_N, log_knot_K, one) for one in np.eye(len(log_knot_K))])
         pull_NL = residual_NL / total_NL
-        factor_KL = np.empty((len(log_knot_K), pull_NL.shape[1]))
+        factor_KL, total_KL = np.empty((2, len(log_knot_K), pull_NL.shape[1]))
         for (k, label), _ in np.ndenumerate(factor_KL):
             has = np.isfinite(pull_NL[:, label]) & (hat_KN[k] > 0)
             pull, weight = pull_NL[has, label], hat_KN[k, has]
@@ -68,6 +82,9 @@ class Calibration:
                 )
             mad = _quantile(np.abs(pull - _quantile(pull, weight, 0.5)), weight, 0.5)
             factor_KL[k, label] = 0.5 * (MAD_TO_SIGMA * mad + _quantile(np.abs(pull), weight, COVERAGE_1_SIGMA))
+            total_KL[k, label] = _quantile(total_NL[has, label], weight, 0.5)
+        for label in range(factor_KL.shape[1]):
+            factor_KL[:, label] = _falling(factor_KL[:, label], total_KL[:, label], hat_KN.sum(1))
         return cls(np.asarray(knots, dtype=np.float64), factor_KL)
 
     def apply(self, total_FL: Floats, snr_F: Floats) -> NDArray[np.float64]:

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from live_spec.labels import INDEX, LABELS, N_LABELS, unit
+from live_spec.evaluation.statistics import robust_sigma
+from live_spec.evaluation.verdicts import COVER_LIMITS, PULL_LIMITS, hardly_measured, own_spread
+from live_spec.labels import LABELS, N_LABELS
 from live_spec.nets.bundle import Bundle, BundleCard, GuardCard, LabelCard, MaskCard, NetworkCard, TrainingCard
 from live_spec.nets.calibration import Calibration
 from live_spec.nets.engine import Engine
@@ -24,15 +26,6 @@ from live_spec.spectra.snr import snr_per_pixel
 Floats = NDArray[np.floating[Any]]
 RANGE_LABELS = ("teff", "logg", "fe_h")
 RANGE_MARGIN = {"teff": 100.0, "logg": 0.2, "fe_h": 0.2}
-PULL_LIMITS, COVER_LIMITS = (0.9, 1.1), (0.64, 0.72)
-MAX_SHARE = 0.7
-"""A label whose residuals are wider than this share of its spread is guessed rather than measured."""
-
-
-def robust_sigma(value_N: Floats) -> float:
-    """1.4826 times the median absolute deviation, of the finite values."""
-    value_N = value_N[np.isfinite(value_N)]
-    return float(1.4826 * np.median(np.abs(value_N - np.median(value_N)))) if value_N.size else np.nan
 
 
 def fit_guard(
@@ -70,15 +63,10 @@ def judge_labels(residual_NL: Floats, total_NL: Floats, snr_N: Floats, truth: Sp
         calibrated_NL[here_N] = fitted.apply(total_NL[here_N], snr_N[here_N])
     pull_NL = residual_NL / calibrated_NL
     low_snr_N = snr_N < np.median(snr_N)
-    # An element that merely follows iron has not been measured: its spread is that of [X/Fe].
-    spread_L = np.nanstd(truth.label_NL - truth.label_NL[:, [INDEX["fe_h"]]], axis=0)
-    own_L = np.nanstd(truth.label_NL, axis=0)
+    spread_L = own_spread(truth.label_NL)
     cards = {}
     for i, label in enumerate(LABELS):
-        why = ""
-        sigma, spread = robust_sigma(residual_NL[~low_snr_N, i]), (own_L if label in RANGE_LABELS else spread_L)[i]
-        if not sigma <= MAX_SHARE * spread:
-            why = f"hardly measured: residuals of {sigma:.3g} {unit(label)} at high S/N, spread {spread:.3g}"
+        why = hardly_measured(label, robust_sigma(residual_NL[~low_snr_N, i]), float(spread_L[i]))
         for side, where in (("low", low_snr_N), ("high", ~low_snr_N)):
             pull_N = pull_NL[where, i]
             width, cover = robust_sigma(pull_N), float(np.mean(np.abs(pull_N[np.isfinite(pull_N)]) <= 1))

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from live_spec.evaluation.statistics import score_by_snr
-from live_spec.evaluation.verdicts import Precision, like_the_paper, precision, verdict
+from live_spec.evaluation.verdicts import Precision, like_the_paper, own_spread, precision, verdict
 from live_spec.labels import INDEX, N_LABELS
 
-FINE = tuple(Precision(snr, 500, 0.02, 0.02) for snr in (100.0, 50.0))
 N = 10_000
 
 
@@ -20,13 +19,13 @@ def bins(claimed: float = 1.0, floor: float = 0.0, sigma_grows: bool = False):
 
 
 def test_a_calibrated_label_is_usable():
-    found = verdict("fe_h", bins(), FINE)
+    found = verdict("fe_h", bins(), 1.0)
     assert found.usable
     assert found.why == ""
 
 
 def test_feature_02_an_over_confident_label_is_not_usable_and_says_so():
-    found = verdict("fe_h", bins(claimed=0.8), FINE)
+    found = verdict("fe_h", bins(claimed=0.8), 1.0)
     assert not found.usable
     assert "pull sigma 1.2" in found.why
     assert "1 sigma covers" in found.why
@@ -34,30 +33,42 @@ def test_feature_02_an_over_confident_label_is_not_usable_and_says_so():
 
 
 def test_feature_02_an_under_confident_label_is_not_usable_either():
-    assert "1 sigma covers 79" in verdict("fe_h", bins(claimed=1.25), FINE).why
+    assert "1 sigma covers 79" in verdict("fe_h", bins(claimed=1.25), 1.0).why
 
 
 def test_feature_02_sigmas_that_do_not_fall_with_light_are_a_reason_against():
-    found = verdict("fe_h", bins(sigma_grows=True), FINE)
+    found = verdict("fe_h", bins(sigma_grows=True), 1.0)
     assert "median sigma does not fall from S/N 20-30 to 30-50" in found.why
 
 
-def test_scatter_over_twice_the_paper_is_a_reason_against():
-    wide = (Precision(100.0, 500, 0.041, 0.020), FINE[1])
-    assert verdict("fe_h", bins(), wide).why == "giants scatter by more than 2 x 0.020 dex: 0.041 near S/N 100"
+def test_a_label_whose_residuals_are_as_wide_as_its_spread_is_guessed():
+    assert verdict("s_h", bins(), 0.008).why.startswith("hardly measured: residuals of 0.00")
+    assert not verdict("s_h", bins(), np.nan).usable
 
 
-@pytest.mark.parametrize("few", [(), FINE])
-def test_what_was_not_measured_is_not_usable(few):
+def test_what_follows_iron_has_no_spread_of_its_own():
+    label_NL = np.zeros((100, N_LABELS))
+    label_NL[:, INDEX["fe_h"]] = label_NL[:, INDEX["s_h"]] = label_NL[:, INDEX["mg_h"]] = np.linspace(-1, 1, 100)
+    label_NL[::2, INDEX["mg_h"]] += 0.2
+    spread_L = own_spread(label_NL)
+    assert spread_L[INDEX["s_h"]] == 0
+    assert spread_L[INDEX["mg_h"]] == pytest.approx(0.1)
+    assert spread_L[INDEX["fe_h"]] > 0.5
+
+
+@pytest.mark.parametrize("some", [True, False])
+def test_what_was_not_measured_is_not_usable(some):
     nothing = score_by_snr(np.zeros(20), np.ones(20), np.full(20, 25.0))
-    found = verdict("fe_h", nothing if few else (), few)
+    found = verdict("fe_h", nothing if some else (), 1.0)
     assert not found.usable
     assert found.why.startswith("not measured")
 
 
-def test_a_scatter_that_is_unknown_is_not_good_enough():
-    unknown = (Precision(100.0, 500, np.nan, 0.02), FINE[1])
-    assert not verdict("fe_h", bins(), unknown).usable
+def test_precision_is_enough_within_twice_the_paper_and_unknown_is_not():
+    assert Precision(100.0, 500, 0.040, 0.020).enough
+    assert not Precision(100.0, 500, 0.041, 0.020).enough
+    assert not Precision(100.0, 500, np.nan, 0.020).enough
+    assert not Precision(100.0, 5, 0.010, 0.020).enough
 
 
 def test_precision_is_of_the_spectra_near_the_snr():

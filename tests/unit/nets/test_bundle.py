@@ -135,7 +135,7 @@ def test_calibration_makes_pulls_of_unit_width_and_interpolates_in_ln_snr():
     n = 20_000
     snr = np.exp(rng.uniform(np.log(20), np.log(200), n))
     true_factor = np.stack([1.5 + 0.5 * np.log(snr / 20) / np.log(10), np.full(n, 0.7)], 1)
-    total = rng.gamma(4.0, 0.05, size=(n, 2))
+    total = rng.gamma(4.0, 0.05, size=(n, 2)) * (20 / snr)[:, None]
     residual = rng.normal(size=(n, 2)) * total * true_factor
     residual[::50] *= 30  # outliers
     residual[:100, 1] = np.nan
@@ -150,6 +150,20 @@ def test_calibration_makes_pulls_of_unit_width_and_interpolates_in_ln_snr():
         ],
         [1.0, 2.0, 3.0, 1.0],
     )
+
+
+def test_calibration_never_lets_more_light_widen_a_sigma():
+    rng = np.random.default_rng(0)
+    snr = np.exp(rng.uniform(np.log(20), np.log(200), 5000))
+    total = (0.1 + 0.1 / snr)[:, None].repeat(2, 1)  # hardly falls: by chance a factor rises faster than it
+    residual = rng.normal(size=total.shape) * total
+    residual[:, 1] *= 1 + 20 / snr
+    fitted = Calibration.fit(residual, total, snr)
+    medians_KL = fitted.apply(0.1 + 0.1 / fitted.snr_K[:, None].repeat(2, 1), fitted.snr_K)
+    assert (np.diff(medians_KL, axis=0) < 0).all()
+    assert len(np.unique(fitted.factor_KL[:, 0])) < len(fitted.snr_K)
+    np.testing.assert_allclose(fitted.factor_KL[:, 0], 1.0, atol=0.05)
+    assert len(np.unique(fitted.factor_KL[:3, 1])) == 3, "what truly falls is left as it was found"
 
 
 def test_calibration_refuses_too_few_spectra_and_unknown_snr():
