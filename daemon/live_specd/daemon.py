@@ -19,11 +19,11 @@ from live_spec.curve.keys import BadKey
 from live_specd import sockets
 from live_specd.checkpoint import Checkpoints, Saved, Unusable
 from live_specd.control import Control
-from live_specd.decisions import Decisions
+from live_specd.decisions import BadTable, Decisions
 from live_specd.health import Guard, Health
 from live_specd.inference import Inference, ModelInfo, WorkerFailed
 from live_specd.ingest import Ingest
-from live_specd.journal import Damage, Journal, JournalInUse, Kind, Record, read_journal
+from live_specd.journal import Damage, Journal, JournalInUse, Kind, NewerJournal, Record, read_journal
 from live_specd.outbox import Outbox
 from live_specd.reception import inboxes_of
 from live_specd.service import Service
@@ -31,7 +31,7 @@ from live_specd.watchman import Watchman
 
 log = logging.getLogger("live_specd")
 
-CONFIG_WRONG, IN_USE = 3, 75
+CONFIG_WRONG, UNREADABLE, IN_USE = 3, 5, 75
 
 
 class Refused(click.ClickException):
@@ -79,7 +79,7 @@ def run(
         ready: Called once, when the daemon takes input.
 
     Raises:
-        Refused: When it cannot start: configuration (3), model (6), journal in use (75), anything else (1).
+        Refused: When it cannot start: configuration (3), not understood (5), model (6), in use (75), else (1).
     """
     folder, clock, io = Path(config.io.record), Clock(), config.io
     locks = _locks(config)
@@ -90,6 +90,8 @@ def run(
         journal = Journal(folder, clock, fresh=fresh, known=saved.place if saved else None)
     except JournalInUse as error:
         raise Refused(error, IN_USE) from None
+    except NewerJournal as error:
+        raise Refused(error, UNREADABLE) from None
     opening_s = time.monotonic() - began_s
     context: sockets.Context = zmq.Context()
     inference = Inference(context, config.model)
@@ -112,6 +114,9 @@ def run(
         if source == "LIVE":
             _promoted(config, journal, f"{model.name}@{model.id}")
         decisions = Decisions(folder / "decisions.sqlite", clock() // 1_000_000_000)
+        if saved is not None and not decisions.has_all(saved.state["journalled"]):
+            log.warning("the table of advice lacks some of what was advised: it is made again from the journal")
+            saved = None
         outbox = None if to_tcs is None else Outbox(to_tcs, decisions)
         service = Service(
             config, model, source=source, journal=journal, decisions=decisions, inference=inference, output=output,
@@ -160,6 +165,8 @@ def run(
     except zmq.ZMQError as error:
         names = " and ".join(endpoint for endpoint in (io.input, io.output, io.control, io.decisions) if endpoint)
         raise Refused(f"cannot use {names}: {error}", 1) from None
+    except (NewerJournal, BadTable) as error:
+        raise Refused(error, UNREADABLE) from None
     except ValueError as error:  # the policy needs a label that the bundle does not give
         raise Refused(error, CONFIG_WRONG) from None
     finally:

@@ -4,6 +4,7 @@ comes with Python may have the WAL-reset fault (fixed in 3.51.3) and commits mus
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Set
 from pathlib import Path
 
 import apsw
@@ -31,6 +32,10 @@ SCHEMA = (
 )
 
 
+class BadTable(RuntimeError):
+    """Why a table of advice is not used."""
+
+
 class Decisions:
     """The table of advice in ``path``; used by one thread of one process.
 
@@ -38,24 +43,22 @@ class Decisions:
         at_least: Least epoch of this start; with seconds since 1970 it rises although an earlier table was set aside.
 
     Raises:
-        RuntimeError: When SQLite is too old, a setting does not hold, or the file is of a newer version.
+        BadTable: When SQLite is too old, a setting does not hold, or the file is damaged or of a newer version.
     """
 
     def __init__(self, path: Path, at_least: int = 1) -> None:
         if apsw.SQLITE_VERSION_NUMBER < OLDEST_SQLITE:
-            raise RuntimeError(f"SQLite {apsw.sqlite_lib_version()} is too old; 3.51.3 or later is needed")
+            raise BadTable(f"SQLite {apsw.sqlite_lib_version()} is too old; 3.51.3 or later is needed")
         self._db = apsw.Connection(str(path))
-        for name, value in SETTINGS:  # one pragma per call: several in one string run lazily and may never happen
-            self._db.execute(f"PRAGMA {name}={value}").fetchall()
-        held = {name: self._one(f"PRAGMA {name}") for name, _ in SETTINGS}
-        if held != HELD:
-            raise RuntimeError(f"{path}: SQLite did not take the settings, it has {held}")
-        version = self._one("PRAGMA user_version")
-        if not isinstance(version, int) or version > SCHEMA_VERSION:
-            raise RuntimeError(f"{path} has version {version}; this live-spec knows {SCHEMA_VERSION}")
-        for statement in SCHEMA:
-            self._db.execute(statement).fetchall()
-        self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}").fetchall()
+        try:
+            self._open(path)
+        except (apsw.CorruptError, apsw.NotADBError) as error:
+            self._db.close()
+            cure = f"'live-spec journal rebuild {path.parent}' makes it again from the journal"
+            raise BadTable(f"{path} is damaged ({' '.join(str(error).split())}); {cure}") from None
+        except BadTable:
+            self._db.close()
+            raise
         self._db.execute(
             "INSERT INTO start (epoch) SELECT max(coalesce(max(epoch), 0) + 1, ?) FROM start", (at_least,)
         ).fetchall()
@@ -65,6 +68,21 @@ class Decisions:
         """Rises with every start: a daemon that was replaced has a lower one than its successor."""
         self.was_heard = self._one("SELECT max(heard) FROM start") == 1
         """Whether telescope control ever acknowledged a decision."""
+
+    def _open(self, path: Path) -> None:
+        for name, value in SETTINGS:  # one pragma per call: several in one string run lazily and may never happen
+            self._db.execute(f"PRAGMA {name}={value}").fetchall()
+        held = {name: self._one(f"PRAGMA {name}") for name, _ in SETTINGS}
+        if held != HELD:
+            raise BadTable(f"{path}: SQLite did not take the settings, it has {held}")
+        if (found := self._one("PRAGMA quick_check(1)")) != "ok":
+            raise apsw.CorruptError(found)
+        version = self._one("PRAGMA user_version")
+        if not isinstance(version, int) or version > SCHEMA_VERSION:
+            raise BadTable(f"{path} has version {version}; this live-spec knows {SCHEMA_VERSION}")
+        for statement in SCHEMA:
+            self._db.execute(statement).fetchall()
+        self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}").fetchall()
 
     def get(self, key: str) -> bytes | None:
         """The bytes of an advice."""
@@ -92,6 +110,10 @@ class Decisions:
         stored = self.get(key)
         assert stored is not None
         return stored
+
+    def has_all(self, keys: Set[str]) -> bool:
+        """Whether every one of these advices is here."""
+        return keys <= {key for (key,) in self._db.execute("SELECT key FROM decision")}
 
     def all(self) -> list[tuple[str, bytes]]:
         """Every advice, in the order it was given."""

@@ -43,6 +43,13 @@ class Kind(IntEnum):
     """Anything else that happened, as JSON."""
 
 
+KINDS = {int(kind): kind for kind in Kind}
+
+
+class NewerJournal(ValueError):
+    """A record of a kind that this version does not know; to pass over it could change an advice."""
+
+
 class JournalInUse(RuntimeError):
     """Another process has the folder."""
 
@@ -62,6 +69,16 @@ class Record:
     def size(self) -> int:
         """Bytes that it takes on the disk."""
         return _span(len(self.header), len(self.body))
+
+
+class Outline(NamedTuple):
+    """A record but for its body; its kind may be one that is not known."""
+
+    kind: int
+    number: int
+    at_ns: int
+    header: bytes
+    size: int
 
 
 class Written(NamedTuple):
@@ -106,6 +123,7 @@ class Journal:
 
     Raises:
         JournalInUse: When another process has it.
+        NewerJournal: When it holds a record of a kind that is not known.
     """
 
     def __init__(
@@ -259,6 +277,22 @@ def stands(folder: Path, place: Place) -> bool:
     return path.stat().st_size >= place.at + record_size(bytes.fromhex(place.head))
 
 
+def outlines(path: Path) -> Iterator[Outline]:
+    """The records of a segment without their contents, up to the first bytes that are none; no body is read."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        offset, size = 0, os.fstat(fd).st_size
+        while (head := _head_at(fd, offset)) is not None:
+            kind, _, number, at_ns, n_header, n_body, _ = head
+            used = _span(n_header, n_body)
+            if offset + used > size:
+                return
+            yield Outline(kind, number, at_ns, os.pread(fd, n_header, offset + HEAD_SIZE), used)
+            offset += used
+    finally:
+        os.close(fd)
+
+
 def read_journal(folder: Path, after: Place | None = None) -> Iterator[Record | Damage]:
     """The records of a journal that nobody writes, all or those after a place; a torn tail is passed over."""
     paths = segments(folder)
@@ -283,7 +317,7 @@ def skim(folder: Path) -> Iterator[Record]:
         fd = os.open(path, os.O_RDONLY)
         try:
             offset, size = 0, os.fstat(fd).st_size
-            while found := _record_at(fd, offset, size, whole=False):
+            while found := _record_at(fd, path, offset, size, whole=False):
                 record, offset = found
                 yield record
         finally:
@@ -319,27 +353,27 @@ def _read(fd: int, path: Path, offset: int, *, sealed: bool = False) -> tuple[Re
     before the next segment is begun. Else there is nothing to read yet, ``None``.
     """
     size = os.fstat(fd).st_size
-    if found := _record_at(fd, offset, size):
+    if found := _record_at(fd, path, offset, size):
         return found
     tail = os.pread(fd, size - offset, offset) if offset < size else b""
     at = tail.find(MAGIC, 1)
     while at >= 0:
-        if at % ALIGN == 0 and _record_at(fd, offset + at, size):
+        if at % ALIGN == 0 and _record_at(fd, path, offset + at, size):
             return Damage(path, offset, at), offset + at
         at = tail.find(MAGIC, at + 1)
     return (Damage(path, offset, len(tail)), size) if sealed and tail else None
 
 
-def _record_at(fd: int, offset: int, size: int, *, whole: bool = True) -> tuple[Record, int] | None:
+def _record_at(fd: int, path: Path, offset: int, size: int, *, whole: bool = True) -> tuple[Record, int] | None:
     """The record at an offset and the offset behind it, ``None`` when there is no good one.
 
     Not ``whole``: the body of a message is passed over, unchecked.
     """
-    head = os.pread(fd, HEAD_SIZE, offset)
-    if len(head) < HEAD_SIZE or zlib.crc32(head[: HEAD.size]) != HEAD_CRC.unpack_from(head, HEAD.size)[0]:
+    head = _head_at(fd, offset)
+    if head is None:
         return None
-    magic, kind, order, number, at_ns, n_header, n_body, crc = HEAD.unpack_from(head)
-    if magic != MAGIC or offset + HEAD_SIZE + n_header + n_body > size:
+    kind, order, number, at_ns, n_header, n_body, crc = head
+    if offset + HEAD_SIZE + n_header + n_body > size:
         return None
     behind = offset + _span(n_header, n_body)
     header = os.pread(fd, n_header, offset + HEAD_SIZE)
@@ -349,7 +383,21 @@ def _record_at(fd: int, offset: int, size: int, *, whole: bool = True) -> tuple[
     first, second = (body, header) if order == BODY_FIRST else (header, body)
     if zlib.crc32(second, zlib.crc32(first)) != crc:
         return None
-    return Record(Kind(kind), number, at_ns, header, body), behind
+    if kind not in KINDS:
+        raise NewerJournal(
+            f"{path}: record {number} is of kind {kind}, this live-spec knows {', '.join(map(str, KINDS))}: a newer "
+            "version wrote it; run that one, or set the journal aside with 'live-spec serve --fresh'"
+        )
+    return Record(KINDS[kind], number, at_ns, header, body), behind
+
+
+def _head_at(fd: int, offset: int) -> tuple[int, int, int, int, int, int, int] | None:
+    """Kind, order, number, time, lengths of header and body, checksum of both."""
+    head = os.pread(fd, HEAD_SIZE, offset)
+    if len(head) < HEAD_SIZE or zlib.crc32(head[: HEAD.size]) != HEAD_CRC.unpack_from(head, HEAD.size)[0]:
+        return None
+    magic, *values = HEAD.unpack_from(head)
+    return tuple(values) if magic == MAGIC else None
 
 
 def record_size(head: bytes) -> int:

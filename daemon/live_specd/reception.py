@@ -162,7 +162,7 @@ class Reception:
     def _report(self, inbox: Inbox, wanted: list[int]) -> bytes:
         """An acknowledgement of what is on disk, with what is missing."""
         epoch, handled = self._handled(inbox.stream)
-        durable, handled = inbox.next_seq - 1, handled if epoch == inbox.epoch else 0
+        durable, handled = inbox.durable_seq, handled if epoch == inbox.epoch else 0
         order = {"stream": inbox.stream, "epoch": inbox.epoch, "wanted": wanted, "durable": durable, "handled": handled}
         return self._order(order)
 
@@ -173,26 +173,37 @@ class Reception:
 def inboxes_of(
     records: Iterable[Record | Damage], before: Mapping[str, tuple[int, int]] = MappingProxyType({})
 ) -> dict[str, Inbox]:
-    """Where each stream goes on after what is in the journal.
+    """Where each stream goes on after what is in the journal, and which of its messages are damaged there.
 
     Args:
         before: Epoch and number of the last message of each stream before the first of the records.
     """
     inboxes = {stream: Inbox(stream, epoch, last + 1, last) for stream, (epoch, last) in before.items()}
+    is_whole = True
 
-    def advance(stream: str, epoch: int, last: int) -> None:
-        inbox = inboxes.setdefault(stream, Inbox(stream))
-        if epoch >= inbox.epoch:
-            inboxes[stream] = Inbox(stream, epoch, last + 1, last)
+    def advance(stream: str, epoch: int, first: int, last: int) -> None:
+        inbox = inboxes.get(stream)
+        if inbox is None or epoch > inbox.epoch:
+            # Without its first segments a journal does not tell what there was before.
+            begins = first if inbox is None and not is_whole else 1
+            inbox = inboxes[stream] = Inbox(stream, epoch, begins, begins - 1)
+        elif epoch < inbox.epoch:
+            return
+        inbox.lost.update(range(inbox.next_seq, first))
+        inbox.lost.difference_update(range(first, last + 1))
+        inbox.next_seq = max(inbox.next_seq, last + 1)
+        inbox.last_seq = max(inbox.last_seq, last)
 
-    for record in records:
+    for n, record in enumerate(records):
+        if n == 0 and not before:
+            is_whole = (int(record.path.stem) if isinstance(record, Damage) else record.number) == 1
         if isinstance(record, Damage):
             continue
         if record.kind is Kind.MESSAGE:
             header = header_from_bytes(record.header)
-            advance(header.stream, header.epoch, header.seq)
+            advance(header.stream, header.epoch, header.seq, header.seq)
         elif record.kind is Kind.EVENT and (gap := gap_of(record)):
-            advance(gap.stream, gap.epoch, gap.last)
+            advance(gap.stream, gap.epoch, gap.first, gap.last)
     return inboxes
 
 

@@ -59,13 +59,13 @@ class Translator:
             gap = gap_of(record)
             if gap is None:
                 return []
-            self.position[gap.stream] = (gap.epoch, gap.last)
+            self._reached(gap.stream, gap.epoch, gap.last)
             return [InputLost(None, gap.sentence)]
         try:
             header = header_from_bytes(record.header)
         except BadMessage as error:  # journalled by another version
             return [InputLost(None, str(error))]
-        self.position[header.stream] = (header.epoch, header.seq)
+        self._reached(header.stream, header.epoch, header.seq)
         if isinstance(header, Exposure):
             return self._events(self._assembler.add(Message(header, record.body)))
         events = self._events(self._assembler.close())
@@ -79,6 +79,10 @@ class Translator:
                 self._design, self._fibres = None, {}
             return [*events, VisitEnded(header.visit, f"end {header.visit}")]
         return events
+
+    def _reached(self, stream: str, epoch: int, seq: int) -> None:
+        """A message that was damaged on the disk and came again is behind the others."""
+        self.position[stream] = max(self.position.get(stream, (0, 0)), (epoch, seq))
 
     def close(self) -> None:
         """End the threads of the front end."""

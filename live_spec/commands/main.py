@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ack": ("live_specd.control:ack", "Acknowledge alarms."),
     "override": ("live_specd.control:override", "Record a different decision: hold, accept or clear."),
     "tcs-example": ("live_spec.client.tcs_example:tcs_example", "Fetch decisions as telescope control does."),
+    "journal": ("live_specd.journal_command:journal", "List, verify, export a journal; rebuild the table of advice."),
     "report": ("live_specd.report:report", "The morning report of a night, from its journal alone."),
     "handover": ("live_specd.report:handover", "What the next observer must know, in a few lines."),
     "demo": ("live_specd.demo:demo", "Real stars and a simulated field, live on this machine."),
@@ -47,6 +48,7 @@ EXIT_CODES = {
     "live_spec.archive.spectrum.UnreadableFile": 5,
     "live_spec.curve.keys.BadKey": 3,
     "live_spec.nets.bundle.BundleError": 6,
+    "live_specd.journal.NewerJournal": 5,
 }
 """Users' mistakes by the full name of the exception, so that naming them imports nothing."""
 

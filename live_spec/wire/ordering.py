@@ -49,6 +49,8 @@ class Inbox:
     """The highest number that came."""
     capacity: int = 8
     """Messages held while an earlier one is missing; what does not fit is dropped and asked for again."""
+    lost: set[int] = field(default_factory=set)
+    """Earlier numbers that were given out once and are not here any more: each is given out as it comes again."""
     counts: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(("duplicate", "late", "contradiction", "full"), 0)
     )
@@ -65,7 +67,10 @@ class Inbox:
             return None
         self._rise_to(header.epoch)
         self.last_seq, self.newest_seq = max(self.last_seq, header.seq), max(self.newest_seq, header.seq)
-        if header.seq in self._waiting or header.seq < self.next_seq:
+        if header.seq in self.lost:
+            self.lost.discard(header.seq)
+            self._old.append(message)
+        elif header.seq in self._waiting or header.seq < self.next_seq:
             known = self._seen.get(header.seq)
             if known is not None and known != _checksum(message):
                 self.counts["contradiction"] += 1
@@ -86,10 +91,15 @@ class Inbox:
             self._rise_to(epoch)
             self.last_seq = max(self.last_seq, last_seq)
             self.oldest_seq = max(self.oldest_seq, min(oldest_seq, self.last_seq + 1))
+            for seq in sorted(seq for seq in self.lost if seq < self.oldest_seq):
+                self._lose(seq, "it is damaged on the disk, and the source no longer has it")
 
     def give_up(self, seq: int, reason: str) -> None:
         """Stop waiting for a number."""
-        self._given_up[seq] = reason
+        if seq in self.lost:
+            self._lose(seq, reason)
+        else:
+            self._given_up[seq] = reason
 
     def take(self) -> Message | Gap | None:
         """The next message in order, a gap in its place, or nothing yet."""
@@ -108,9 +118,14 @@ class Inbox:
             return Gap(self.stream, self.epoch, first, first, reason)
         return None
 
+    @property
+    def durable_seq(self) -> int:
+        """Up to here everything was given out, and is still there."""
+        return min(self.lost, default=self.next_seq) - 1
+
     def missing(self, limit: int) -> list[int]:
         """The first numbers that are known to exist and are not here, at most ``limit``."""
-        found: list[int] = []
+        found = sorted(self.lost)[:limit]
         seq = max(self.next_seq, self.oldest_seq)
         while seq <= self.last_seq and len(found) < limit:
             if seq not in self._waiting and seq not in self._given_up:
@@ -118,10 +133,16 @@ class Inbox:
             seq += 1
         return found
 
+    def _lose(self, seq: int, reason: str) -> None:
+        self.lost.discard(seq)
+        self._old.append(Gap(self.stream, self.epoch, seq, seq, reason))
+
     def _rise_to(self, epoch: int) -> None:
         """Close the present epoch in favour of a higher one."""
         if epoch == self.epoch:
             return
+        for seq in sorted(self.lost):
+            self._lose(seq, "it is damaged on the disk, and the source started again without it")
         at, why = self.next_seq, "the source started again without it"
         for seq, message in [*sorted(self._waiting.items()), (self.last_seq + 1, None)]:
             if at < seq:

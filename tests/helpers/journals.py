@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -89,8 +90,8 @@ def record_night(
                 break
         write(VisitEnd(**envelope(), visit=name))
         hear(VisitEnded(name))
-    gap = b'{"event":"gap","stream":"apo/apogee-n","epoch":1,"first":90,"last":91,"reason":"not sent again"}'
-    journal.append(Kind.EVENT, gap)
+    gap = {"event": "gap", "stream": "apo/apogee-n", "epoch": 1, "first": seq + 1, "last": seq + 2}
+    journal.append(Kind.EVENT, json.dumps({**gap, "reason": "not sent again"}).encode())
     journal.close()
 
 

@@ -15,7 +15,7 @@ import pytest
 import zmq
 from helpers.waiting import until
 from live_specd.ingest import Ingest
-from live_specd.journal import Journal, Kind, Record, read_journal
+from live_specd.journal import Journal, Kind, Record, outlines, read_journal, segments
 from live_specd.reception import gap_of, inboxes_of
 
 from live_spec.client import Feed, FeedError
@@ -31,8 +31,8 @@ FLUX = np.ones((5, 8575), np.float32)
 def ingest(folder: Path, feed: Feed, **options: Any) -> Iterator[Ingest]:
     context: zmq.Context[Any] = zmq.Context()
     journal = Journal(folder, time.time_ns)
-    options.setdefault("handled", lambda stream: (0, 0))
-    thread = Ingest(context, feed.endpoint, journal, inboxes_of(read_journal(folder)), peer="test", **options)
+    options = {"handled": lambda stream: (0, 0), "peer": "test", **options}
+    thread = Ingest(context, feed.endpoint, journal, inboxes_of(read_journal(folder)), **options)
     thread.start()
     try:
         yield thread
@@ -253,3 +253,56 @@ def test_garbage_at_the_feed_is_ignored(tmp_path: Path, order: bytes) -> None:
             feed.design(1, plan=6, fibres=FIBRES)
             feed.drain()
     assert numbers(tmp_path) == [1]
+
+
+def spoil(folder: Path, number: int) -> None:
+    """Change one bit of a record's body."""
+    path, at = segments(folder)[0], 0
+    for item in outlines(path):
+        if item.number == number:
+            break
+        at += item.size
+    data = bytearray(path.read_bytes())
+    data[at + item.size // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_row_bit_rot_a_damaged_message_comes_again_from_a_source_that_still_has_it(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    with Feed("tcp://127.0.0.1:*") as feed:
+        with ingest(one, feed), ingest(two, feed, peer="a second daemon"):
+            visit = feed.design(1, visit="v", plan=6, fibres=FIBRES)
+            feed.drain()
+        with ingest(one, feed):
+            expose(feed, visit, 1, 3)
+            until(lambda: numbers(one) == [1, 2, 3, 4], "the first daemon has everything")
+        spoil(one, 3)
+        assert numbers(one) == [1, 2, 4]
+        with ingest(one, feed):
+            until(lambda: numbers(one) == [1, 2, 4, 3], "the damaged message is there again")
+        with ingest(one, feed), ingest(two, feed, peer="a second daemon"):  # and nothing is asked for any more
+            feed.drain()
+            assert numbers(one) == [1, 2, 4, 3]
+    spectra = [r.body for folder in (one, two) for r in read_journal(folder) if isinstance(r, Record) and r.body]
+    assert len(spectra) == 6
+    assert {spectra[2], *spectra[:2]} == set(spectra[3:])
+
+
+def test_row_bit_rot_what_no_source_has_any_more_is_a_gap(tmp_path: Path) -> None:
+    with Feed("tcp://127.0.0.1:*") as feed:
+        with ingest(tmp_path, feed):
+            visit = feed.design(1, visit="v", plan=6, fibres=FIBRES)
+            expose(feed, visit, 1, 3)
+            feed.drain()
+        spoil(tmp_path, 3)
+        with ingest(tmp_path, feed) as thread:
+            until(lambda: thread.counts["gaps"] == 1, "the loss is known")
+        with ingest(tmp_path, feed) as thread:  # said once
+            expose(feed, visit, 4, 4)
+            feed.drain()
+            assert thread.counts["gaps"] == 0
+    records = [item for item in read_journal(tmp_path) if isinstance(item, Record) and item.kind is Kind.EVENT]
+    (gap,) = (gap_of(record) for record in records)
+    assert gap is not None
+    assert gap.sentence.endswith("lost: it is damaged on the disk, and the source no longer has it")
+    assert numbers(tmp_path) == [1, 2, 4, 5]
