@@ -33,6 +33,8 @@ NOT_JSON = {
     "keys revoke": "moves a file",
     "data build": "writes files",
     "data split": "writes files",
+    "journal export": "writes a file",
+    "journal rebuild": "writes a file",
 }
 """Commands without ``--json``, and why."""
 
