@@ -136,11 +136,13 @@ class Journal:
         if fresh:
             _set_aside(folder)
         self._grown = threading.Condition()
+        self._failed: OSError | None = None
         paths = segments(folder)
         self._path = paths[-1] if paths else folder / _name(1)
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         self._size, self.last_number = _end(self._fd, self._path, known)
         self.torn_bytes = self._cut_torn_tail()
+        os.fsync(self._fd)  # a process killed before its own sync left records that can be read, but are not safe yet
         _sync_folder(folder)
 
     def append(
@@ -152,18 +154,24 @@ class Journal:
             body_crc: The zlib.crc32 of the body, where it is known.
 
         Raises:
-            OSError: When the disk is full or fails. The journal cannot be used any more.
+            OSError: When the disk is full or fails, and ever after: behind half a record none would be found again.
         """
         with self._grown:
-            if self._size >= SEGMENT_BYTES:
-                self._start_segment()
+            if self._failed is not None:
+                raise OSError(self._failed.errno, f"the journal has failed before: {self._failed.strerror}")
             number, at_ns = self.last_number + 1, self._wall_ns()
             crc = zlib.crc32(header, zlib.crc32(body) if body_crc is None else body_crc)
             head = HEAD.pack(MAGIC, kind, BODY_FIRST, number, at_ns, len(header), len(body), crc)
             head += HEAD_CRC.pack(zlib.crc32(head))
-            padding = bytes(-(HEAD_SIZE + len(header) + len(body)) % ALIGN)
-            self._size += _write_all(self._fd, [head, header, body, padding])
-            os.fdatasync(self._fd)
+            padding = bytes(_span(len(header), len(body)) - HEAD_SIZE - len(header) - len(body))
+            try:
+                if self._size >= SEGMENT_BYTES:
+                    self._start_segment()
+                self._size += _write_all(self._fd, [head, header, body, padding])
+                os.fdatasync(self._fd)
+            except OSError as error:
+                self._failed = error
+                raise
             self.last_number = number
             self._grown.notify_all()
             return Written(number, at_ns)
@@ -198,7 +206,6 @@ class Journal:
             torn.mkdir(exist_ok=True, mode=0o700)
             (torn / f"{self._path.stem}-{self._size}").write_bytes(tail)
             os.ftruncate(self._fd, self._size)
-            os.fsync(self._fd)
         return len(tail)
 
 
@@ -373,9 +380,9 @@ def _record_at(fd: int, path: Path, offset: int, size: int, *, whole: bool = Tru
     if head is None:
         return None
     kind, order, number, at_ns, n_header, n_body, crc = head
-    if offset + HEAD_SIZE + n_header + n_body > size:
-        return None
     behind = offset + _span(n_header, n_body)
+    if behind > size:
+        return None  # a record without its padding was never on disk as a whole, and the next one would not be aligned
     header = os.pread(fd, n_header, offset + HEAD_SIZE)
     if not whole and kind == Kind.MESSAGE:
         return Record(Kind.MESSAGE, number, at_ns, header, b""), behind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
 from itertools import count
 from pathlib import Path
@@ -50,7 +51,8 @@ def test_row_torn_write_at_any_byte_is_kept_aside_and_cut_away(tmp_path: Path) -
     for item in read_journal(tmp_path / "whole"):
         assert isinstance(item, Record)
         ends.append(ends[-1] + item.size)
-    for cut in range(ends[2] + 1, ends[3], 7):
+    padding = range(ends[3] - journal_module.ALIGN, ends[3])  # cut in there, the record itself is whole
+    for cut in sorted({*range(ends[2] + 1, ends[3], 7), *padding}):
         folder = tmp_path / f"cut-{cut}"
         folder.mkdir()
         (folder / f"{1:012d}.log").write_bytes(data[:cut])
@@ -170,3 +172,22 @@ def test_row_upgrade_a_newer_table_is_not_touched(tmp_path: Path) -> None:
     decisions.close()
     with pytest.raises(RuntimeError, match="has version 99; this live-spec knows 2"):
         Decisions(tmp_path / "decisions.sqlite")
+
+
+def test_row_disk_full_nothing_is_written_behind_half_a_record(tmp_path: Path) -> None:
+    contents = filled(tmp_path)
+    journal = opened(tmp_path)
+    size = (tmp_path / f"{1:012d}.log").stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, hard))  # the disk takes 20 bytes more
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            journal.append(Kind.MESSAGE, b"header", b"body")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with pytest.raises(OSError, match="the journal has failed before: File too large"):
+        journal.append(Kind.EVENT, b"there is room again")
+    journal.close()
+    again = opened(tmp_path)
+    assert (again.last_number, again.torn_bytes, contents_of(tmp_path)) == (6, 20, contents)
+    again.close()
