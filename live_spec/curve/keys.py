@@ -11,12 +11,13 @@ import json
 import os
 import re
 import stat
+import struct
 import threading
 import tomllib
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import zmq
 from zmq.utils import z85
@@ -111,9 +112,9 @@ def read_secret(path: Path) -> SecretKey:
     """
     values = _read(path, private=True)
     secret, daemons = values.get("secret"), values.get("daemons", [])
-    if not isinstance(secret, str) or not KEY.match(secret):
+    if not _is_key(secret):
         raise BadKey(f"{path}: expected secret, 40 characters of Z85")
-    if not isinstance(daemons, list) or not all(isinstance(one, str) and KEY.match(one) for one in daemons):
+    if not isinstance(daemons, list) or not all(map(_is_key, daemons)):
         raise BadKey(f"{path}: expected daemons, a list of public keys")
     peer = _peer(path, values)
     if zmq.curve_public(secret.encode()) != peer.public.encode():
@@ -248,6 +249,16 @@ def _check_owner(path: Path, *, private: bool) -> None:
         raise BadKey(f"{path}: others can {'read' if private else 'write'} it: chmod {mode} {path}")
 
 
+def _is_key(text: object) -> TypeGuard[str]:
+    """Whether it is 32 bytes in Z85; five characters may also stand for a number that four bytes cannot hold."""
+    if not isinstance(text, str) or not KEY.fullmatch(text):
+        return False
+    try:
+        return len(z85.decode(text)) == 32
+    except struct.error:
+        return False
+
+
 def _peer(path: Path, values: dict[str, Any]) -> Peer:
     texts = {name: values.get(name, "") for name in ("name", "role", "public", "made", "revoked")}
     streams = values.get("streams", [])
@@ -257,7 +268,7 @@ def _peer(path: Path, values: dict[str, Any]) -> Peer:
         raise BadKey(f"{path}: the key is called {texts['name']!r}, not as its file")
     if texts["role"] not in set(Role):
         raise BadKey(f"{path}: expected a role of {', '.join(Role)}, not {texts['role']!r}")
-    if not KEY.match(texts["public"]):
+    if not _is_key(texts["public"]):
         raise BadKey(f"{path}: expected public, 40 characters of Z85")
     if not isinstance(streams, list) or not all(isinstance(one, str) and re.match(STREAM, one) for one in streams):
         raise BadKey(f"{path}: expected streams, a list of names")

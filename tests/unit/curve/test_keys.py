@@ -87,6 +87,17 @@ def test_a_file_that_others_can_reach_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
 
 
+def test_a_key_of_characters_that_are_no_bytes_lists_nobody(tmp_path: Path) -> None:
+    """40 characters of the right kind, which stand for numbers that do not fit: pyzmq's decoder fails on them."""
+    keys = [make_key(tmp_path, name, Role.VIEW, (), NOW) for name in ("alice", "eve")]
+    listed, public = tmp_path / "eve.pub", read_secret(keys[1]).public
+    listed.write_text(listed.read_text().replace(public, "#" * 40))
+    ring = Keyring(tmp_path)
+    assert [peer.name for peer in ring.listed() if peer.name != "daemon"] == ["alice"]
+    assert ring.good(z85.decode(read_secret(keys[0]).public)) is not None
+    assert "eve.pub: expected public" in ring.troubles[0]
+
+
 @pytest.mark.parametrize("damage", ["", "name = 3", "role = 'king'", "public = 'short'", "\xff", "[", "name = 'bob'"])
 def test_a_damaged_file_lists_nobody_and_the_others_stay_good(tmp_path: Path, damage: str) -> None:
     keys = [make_key(tmp_path, name, Role.VIEW, (), NOW) for name in ("alice", "eve")]
