@@ -6,10 +6,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-OPEN = {
-    "bad_reload", "disk_full", "frozen_peer", "fsync_fails", "gpu_oom", "gpu_wrong", "memory_leak", "poison",
-    "sqlite_corrupt", "stuck_thread",
-}  # fmt: skip
+OPEN = {"bad_reload", "frozen_peer", "fsync_fails", "memory_leak"}
 """Rows that wait for their test."""
 
 

@@ -21,6 +21,7 @@ from live_specd.reception import gap_of, inboxes_of
 from live_spec.client import Feed, FeedError
 from live_spec.client.line import Line
 from live_spec.wire.messages import Exposure, header_from_bytes, replay_endpoint
+from live_spec.wire.spool import Spool
 
 pytestmark = pytest.mark.slow  # a second or less each: real sockets, real timers
 FIBRES = {"fibre": np.arange(1, 6), "star": [f"s{i}" for i in range(5)]}
@@ -163,7 +164,8 @@ def test_row_publisher_restart_without_its_spool_leaves_a_gap(tmp_path: Path) ->
 
 
 def test_what_is_asked_for_in_vain_becomes_a_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Line, "_kept", lambda line, seq: None if seq == 3 else line.sender.spool.get(seq))
+    get = Spool.get
+    monkeypatch.setattr(Spool, "get", lambda spool, seq: None if seq == 3 else get(spool, seq))
     feed = Feed("tcp://127.0.0.1:*")
     with ingest(tmp_path, feed, retry_s=(0.05, 0.05)) as thread:
         visit = feed.design(1, plan=6, fibres=FIBRES)
