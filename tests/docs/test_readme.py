@@ -81,7 +81,9 @@ def test_statement_04_the_two_set_up_commands_run_the_demo_and_the_tests() -> No
     first = blocks("sh")[0]
     assert first == ["make demo", "make test"]
     for command, runs in zip(first, ("live-spec demo", "/pytest"), strict=True):
-        done = subprocess.run([*command.split(), "-n"], cwd=ROOT, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [*command.split(), "-n", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
         assert runs in done.stdout.strip().splitlines()[-1]
 
 
