@@ -77,7 +77,7 @@ def test_feature_20_serve_advises_only_when_promoted_and_the_override_is_on_reco
     events = [json.loads(r.header) for r in read_journal(record) if isinstance(r, Record) and r.kind is Kind.EVENT]
     (kept,) = [event for event in events if event["event"] == "promotion"]
     assert (kept["author"], kept["reason"]) == ("kp", "engineering night")
-    assert [line["kind"] for line in facts(read_night(record))["audit"]] == ["promotion"]
+    assert [line["kind"] for line in facts(read_night(record))["audit"]] == ["promotion", "daemon started"]
 
 
 @pytest.mark.parametrize(
