@@ -102,6 +102,12 @@ class Place(NamedTuple):
         """When it was written."""
         return int(HEAD.unpack_from(bytes.fromhex(self.head))[4])
 
+    @property
+    def behind(self) -> int:
+        """Where the next record of the segment begins."""
+        *_, n_header, n_body, _ = HEAD.unpack_from(bytes.fromhex(self.head))
+        return self.at + _span(n_header, n_body)
+
 
 @dataclass(frozen=True, slots=True)
 class Damage:
@@ -224,7 +230,7 @@ class Reader:
             self._path, self.number = journal.folder / after.segment, after.number
             self._fd = os.open(self._path, os.O_RDONLY)
             self._last = (self._path, after.at)
-            self._offset = after.at + record_size(bytes.fromhex(after.head))
+            self._offset = after.behind
 
     @property
     def place(self) -> Place | None:
@@ -281,7 +287,7 @@ def stands(folder: Path, place: Place) -> bool:
     path = folder / place.segment
     if not place.head or record_head(path, place.at) != place.head:
         return False
-    return path.stat().st_size >= place.at + record_size(bytes.fromhex(place.head))
+    return path.stat().st_size >= place.behind
 
 
 def outlines(path: Path) -> Iterator[Outline]:
@@ -307,8 +313,7 @@ def read_journal(folder: Path, after: Place | None = None) -> Iterator[Record | 
         if after is None or path.name > after.segment:
             yield from read_segment(path, sealed=path != paths[-1])
         elif path.name == after.segment:
-            begin = after.at + record_size(bytes.fromhex(after.head))
-            yield from read_segment(path, sealed=path != paths[-1], offset=begin)
+            yield from read_segment(path, sealed=path != paths[-1], offset=after.behind)
 
 
 def journals(folder: Path) -> list[Path]:
@@ -346,7 +351,7 @@ def _end(fd: int, path: Path, known: Place | None) -> tuple[int, int]:
     """Offset behind the last good record of a segment, and that record's number (or the one before the segment)."""
     offset, number = 0, int(path.stem) - 1
     if known is not None and known.segment == path.name:
-        offset, number = known.at + record_size(bytes.fromhex(known.head)), known.number
+        offset, number = known.behind, known.number
     while found := _read(fd, path, offset):
         item, offset = found
         number = item.number if isinstance(item, Record) else number
@@ -405,12 +410,6 @@ def _head_at(fd: int, offset: int) -> tuple[int, int, int, int, int, int, int] |
         return None
     magic, *values = HEAD.unpack_from(head)
     return tuple(values) if magic == MAGIC else None
-
-
-def record_size(head: bytes) -> int:
-    """How many bytes a record takes, from its head."""
-    *_, n_header, n_body, _ = HEAD.unpack_from(head)
-    return _span(n_header, n_body)
 
 
 def _span(n_header: int, n_body: int) -> int:
