@@ -1,12 +1,13 @@
 """The inference engine against plain torch, astroNN and the machine: same spectra, number of passes and run.
 
-Against the network's own module, whose convolutions are matrix products already; against the network as one would
+The network compared has the paper's sizes, random weights and the shipped rate of dropout; the shipped one, whose element
+networks are wider, is timed beside it. Against the network's own module, whose convolutions are matrix products already; against the network as one would
 write it from the paper; and against astroNN's network of the same size, called in the fastest way found, in an
 environment of its own. The rivals start from normalised spectra and end with value, epistemic and aleatoric sigma, and
 so does ``live_spec_passes_s``; ``live_spec_s`` also holds continuum, photon term, calibration and guard. The plain ones
 are timed on fewer spectra and scaled up, their cost being linear in them.
 
-    python benchmarks/engine.py [--spectra 300] [--passes 100] [--threads 2] [--repeats 5] [--no-astronn]
+    python benchmarks/engine.py [--spectra 300] [--passes 100] [--threads 2] [--repeats 5] [--dropout 0.3] [--no-astronn]
 """
 
 # Shape legend: F spectra, P pixels of the apStar grid, C cut pixels, S passes.
@@ -18,7 +19,7 @@ import statistics
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from torch.nn import functional
 
 from live_spec.labels import LABELS
 from live_spec.nets.bundle import Bundle, default_bundle_path
-from live_spec.nets.censored import ATMOSPHERE
+from live_spec.nets.censored import ATMOSPHERE, ApogeeBCNNCensored
 from live_spec.nets.engine import Engine
 from live_spec.nets.layers import POOL, TAPS
 from live_spec.nets.masks import keep_masks
@@ -40,6 +41,17 @@ from live_spec.spectra.grid import APSTAR
 
 PLAIN_SPECTRA = 4
 ASTRONN_SPECTRA = 8
+
+
+def at_the_papers_sizes(bundle: Bundle, dropout: float | None) -> Bundle:
+    """The bundle with a network of astroNN's sizes and random weights; the rate of dropout is the bundle's if not given."""
+    torch.manual_seed(1)
+    network = ApogeeBCNNCensored(
+        load_windows().pixels, dropout=bundle.network().dropout if dropout is None else dropout
+    )
+    card = bundle.card.network.model_copy(update={"sizes": network.sizes})
+    weights = {name: w.detach().numpy().astype(np.float16) for name, w in network.weights()}
+    return replace(bundle, card=bundle.card.model_copy(update={"network": card}), weights=weights)
 
 
 def spectra(bundle: Bundle, n: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -161,29 +173,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description="The inference engine against the plain module, astroNN and the machine."
     )
-    parser.add_argument("--bundle", type=Path, default=default_bundle_path())
     parser.add_argument("--spectra", type=int, default=300)
     parser.add_argument("--passes", type=int, default=100)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--dropout", type=float, help="rate of dropout, by default that of the shipped network")
     parser.add_argument("--kernel", choices=("compiled", "shared"), help="by default the engine's own choice")
     parser.add_argument("--no-astronn", action="store_true", help="do not install and run astroNN")
     given = parser.parse_args()
 
     where = circumstances()
-    bundle = Bundle.load(given.bundle)
+    shipped = Bundle.load(default_bundle_path())
+    bundle = at_the_papers_sizes(shipped, given.dropout)
     flux_FP, ivar_FP = spectra(bundle, given.spectra)
     x_FC, _ = network_input(normalise(flux_FP, ivar_FP), bundle.mean_spectrum_C)
     few_FC = x_FC[:PLAIN_SPECTRA]
     rivals = {"plain_module": bundle.network(), "textbook": textbook(bundle)}
     runs = {name: plain(bundle, few_FC, given.passes, network) for name, network in rivals.items()}
     build_s, _ = timed(lambda: Engine(bundle, given.passes, given.threads, kernel=given.kernel).close())
-    names = ("live_spec", "live_spec_passes", "astronn", *runs)
+    names = ("live_spec", "live_spec_passes", "shipped", "astronn", *runs)
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     floors = []
     with ExitStack() as stack:
         engine = stack.enter_context(Engine(bundle, given.passes, given.threads, kernel=given.kernel))
         warm_s, _ = timed(engine.warm_up)
+        ours = stack.enter_context(Engine(shipped, given.passes, given.threads, kernel=given.kernel))
+        ours.warm_up()
         value_FL = engine.predict(flux_FP, ivar_FP).value_FL[: len(few_FC)]
         rss_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         for run in runs.values():
@@ -205,6 +220,7 @@ def main() -> None:
         for _ in range(given.repeats):
             times["live_spec"].append(timed(lambda: engine.predict(flux_FP, ivar_FP)))
             times["live_spec_passes"].append(timed(alone))
+            times["shipped"].append(timed(lambda: ours.predict(flux_FP, ivar_FP)))
             if peer is not None and versions:
                 times["astronn"].append((peer.ask(f"call {rows}")["seconds"], float("nan")))
             floors.append(roofline(bundle, given.spectra, given.passes, given.threads))
@@ -228,14 +244,14 @@ def main() -> None:
         "astronn_version": versions.get("astronn_version"), "astronn_path": path,
         "ratio": astronn_s / live_s if astronn_s else None, "roofline_fraction": floor["floor_s"] / live_s,
         "rss_mib": rss_mib, "kernel": kernel, "threads": given.threads, "repeats": given.repeats,
-        "live_spec_passes_s": medians["live_spec_passes"][0], "textbook_s": medians["textbook"][0],
+        "live_spec_passes_s": medians["live_spec_passes"][0], "shipped_s": medians["shipped"][0], "textbook_s": medians["textbook"][0],
         "ratio_passes": astronn_s / medians["live_spec_passes"][0] if astronn_s else None,
         "ratio_plain_module": medians["plain_module"][0] / live_s, "ratio_textbook": medians["textbook"][0] / live_s,
         "roofline_fraction_passes": floor["floor_s"] / medians["live_spec_passes"][0],
         **{f"{name}_cpu_s": pair[1] for name, pair in medians.items() if name != "astronn"},
         **{f"{name}_spread_s": spread([wall_s for wall_s, _ in times[name]]) for name in medians},
         "roofline": floor, "build_s": build_s, "warm_up_s": warm_s, "astronn": versions,
-        "bundle": f"{bundle.card.name}@{bundle.id}", **where,
+        "dropout": bundle.network().dropout, "shipped": f"{shipped.card.name}@{shipped.id}", **where,
     }  # fmt: skip
     report("engine", result)
 
