@@ -1,13 +1,13 @@
 """The inference engine against plain torch, astroNN and the machine: same spectra, number of passes and run.
 
-The network compared has the paper's sizes, random weights and the shipped rate of dropout; the shipped one, whose element
-networks are wider, is timed beside it. Against the network's own module, whose convolutions are matrix products already; against the network as one would
-write it from the paper; and against astroNN's network of the same size, called in the fastest way found, in an
-environment of its own. The rivals start from normalised spectra and end with value, epistemic and aleatoric sigma, and
-so does ``live_spec_passes_s``; ``live_spec_s`` also holds continuum, photon term, calibration and guard. The plain ones
-are timed on fewer spectra and scaled up, their cost being linear in them.
+The network compared has the paper's sizes, random weights and the shipped rate of dropout; the shipped one, whose
+element networks are wider, is timed beside it. The rivals are the network's own module, whose convolutions are matrix
+products already; the network as one would write it from the paper; and astroNN's network of the same size, called in
+the fastest way found, in an environment of its own. They start from normalised spectra and end with value, epistemic
+and aleatoric sigma, and so does ``live_spec_passes_s``; ``live_spec_s`` also holds continuum, photon term, calibration
+and guard. The plain ones are timed on fewer spectra and scaled up, their cost being linear in them.
 
-    python benchmarks/engine.py [--spectra 300] [--passes 100] [--threads 2] [--repeats 5] [--dropout 0.3] [--no-astronn]
+    python benchmarks/engine.py [--spectra 300] [--passes 100] [--threads 2] [--repeats 5] [--dropout P] [--no-astronn]
 """
 
 # Shape legend: F spectra, P pixels of the apStar grid, C cut pixels, S passes.
@@ -44,7 +44,7 @@ ASTRONN_SPECTRA = 8
 
 
 def at_the_papers_sizes(bundle: Bundle, dropout: float | None) -> Bundle:
-    """The bundle with a network of astroNN's sizes and random weights; the rate of dropout is the bundle's if not given."""
+    """The bundle with a network of astroNN's sizes and random weights; by default at the bundle's rate of dropout."""
     torch.manual_seed(1)
     network = ApogeeBCNNCensored(
         load_windows().pixels, dropout=bundle.network().dropout if dropout is None else dropout
@@ -244,7 +244,8 @@ def main() -> None:
         "astronn_version": versions.get("astronn_version"), "astronn_path": path,
         "ratio": astronn_s / live_s if astronn_s else None, "roofline_fraction": floor["floor_s"] / live_s,
         "rss_mib": rss_mib, "kernel": kernel, "threads": given.threads, "repeats": given.repeats,
-        "live_spec_passes_s": medians["live_spec_passes"][0], "shipped_s": medians["shipped"][0], "textbook_s": medians["textbook"][0],
+        "live_spec_passes_s": medians["live_spec_passes"][0], "textbook_s": medians["textbook"][0],
+        "shipped_s": medians["shipped"][0],
         "ratio_passes": astronn_s / medians["live_spec_passes"][0] if astronn_s else None,
         "ratio_plain_module": medians["plain_module"][0] / live_s, "ratio_textbook": medians["textbook"][0] / live_s,
         "roofline_fraction_passes": floor["floor_s"] / medians["live_spec_passes"][0],
