@@ -17,7 +17,7 @@ from live_spec.spectra.grid import APSTAR, Grid
 from live_spec.spectra.median import median_where
 from live_spec.spectra.resample import Resampled, resample, shift_log_grid
 from live_spec.spectra.snr import snr_per_pixel
-from live_spec.spectra.velocity import TemplateBank, Velocity, prepare_templates, radial_velocity
+from live_spec.spectra.velocity import TemplateBank, Velocity, prepare_templates, radial_velocity, velocity_stands
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -151,7 +151,7 @@ def to_rest_frame(
     shift_F = np.zeros(n_fibres) if to_barycentre_F is None else given_rv_F - to_barycentre_F
     rv_F, source_F = given_rv_F.copy(), ["none" if np.isnan(v) else "header" for v in given_rv_F]
     sound_F = np.array([not notes for notes in notes_F], np.bool_)
-    measured = _measure(clean, wavelength, templates, sound_F, grid)
+    measured = _measure(clean, wavelength, templates, sound_F, shift_F, grid)
     for f in range(n_fibres):
         found, known = measured.quality_F[f] >= MIN_QUALITY, np.isfinite(shift_F[f])
         v, sigma = measured.rv_kms_F[f], measured.sigma_kms_F[f]
@@ -188,22 +188,27 @@ def _measure(
     clean: Cleaned,
     wavelength: Float64 | None,
     templates: TemplateBank | ArrayLike | None,
-    wanted_F: NDArray[np.bool_],
+    sound_F: NDArray[np.bool_],
+    known_kms_F: Float64,
     grid: Grid,
 ) -> Velocity:
-    """Velocities in the frame of the wavelengths, of the wanted fibres; quality NaN for the others."""
+    """Velocities in the frame of the wavelengths; quality NaN where nobody looked: at fibres that are not sound, and
+    where no other velocity than the known one could be found."""
     n_fibres = len(clean.flux_FQ)
     unknown_F = np.full(n_fibres, np.nan)
     out = Velocity(unknown_F, unknown_F.copy(), unknown_F.copy(), np.full(n_fibres, -1, np.intp))
-    if templates is None or not wanted_F.any():
+    if templates is None or not sound_F.any():
         return out
     bank = templates if isinstance(templates, TemplateBank) else prepare_templates(templates, grid=grid)
-    wanted = Cleaned(clean.flux_FQ[wanted_F], clean.ivar_FQ[wanted_F], clean.pixel_flags_FQ[wanted_F])
-    own = wavelength[wanted_F] if wavelength is not None and wavelength.ndim == 2 else wavelength
-    on_grid = _shift(wanted, own, np.zeros(len(wanted.flux_FQ)), grid)
-    found = radial_velocity(on_grid.flux_FP, on_grid.ivar_FP, bank)
-    out.rv_kms_F[wanted_F], out.sigma_kms_F[wanted_F] = found.rv_kms_F, found.sigma_kms_F
-    out.quality_F[wanted_F], out.template_F[wanted_F] = found.quality_F, found.template_F
+    sound = Cleaned(clean.flux_FQ[sound_F], clean.ivar_FQ[sound_F], clean.pixel_flags_FQ[sound_F])
+    own = wavelength[sound_F] if wavelength is not None and wavelength.ndim == 2 else wavelength
+    on_grid = _shift(sound, own, np.zeros(len(sound.flux_FQ)), grid)
+    flux_FP, ivar_FP = on_grid.flux_FP, on_grid.ivar_FP
+    open_F = ~velocity_stands(flux_FP, ivar_FP, known_kms_F[sound_F], bank, MIN_QUALITY)
+    found = radial_velocity(flux_FP[open_F], ivar_FP[open_F], bank)
+    at = np.flatnonzero(sound_F)[open_F]
+    out.rv_kms_F[at], out.sigma_kms_F[at] = found.rv_kms_F, found.sigma_kms_F
+    out.quality_F[at], out.template_F[at] = found.quality_F, found.template_F
     return out
 
 

@@ -12,7 +12,7 @@ from live_spec.spectra.bitmasks import BAD_BITS, REJECT_BITS, has_any
 from live_spec.spectra.continuum import SpectrumShapeError
 from live_spec.spectra.grid import APSTAR, SPEED_OF_LIGHT_KMS
 from live_spec.spectra.resample import resample
-from live_spec.spectra.velocity import TemplateBank, prepare_templates, radial_velocity
+from live_spec.spectra.velocity import TemplateBank, prepare_templates, radial_velocity, velocity_stands
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 
@@ -133,3 +133,20 @@ def shipped_bank() -> TemplateBank:
     from live_spec.spectra.templates import load_templates
 
     return prepare_templates(load_templates().flux_TP)
+
+
+@pytest.mark.parametrize("snr", [3.0, 12.0, 100.0])
+def test_a_velocity_stands_only_where_no_search_denies_it(bank: TemplateBank, snr: float) -> None:
+    rng = np.random.default_rng(4)
+    true = np.repeat([-300.0, -6.0, 0.0, 80.0], 6)
+    off = np.tile([0.0, 3.0, -9.0, 14.0, -40.0, 250.0], 4)
+    clean = np.stack([star(2 + k % 3, v, depth=(0.4, 0.1)[k % 2]) for k, v in enumerate(true)])  # star 4: no template
+    flux, ivar = clean * (1 + rng.normal(size=clean.shape) / snr), (snr / clean) ** 2
+    stands = velocity_stands(flux, ivar, true + off, bank, 2.5)
+    found = radial_velocity(flux, ivar, bank)
+    denied = (found.quality_F >= 2.5) & (np.abs(found.rv_kms_F - true - off) > np.fmax(10, 5 * found.sigma_kms_F))
+    assert not (stands & denied).any()
+    assert not stands[np.abs(off) > 10].any()
+    if snr == 100:
+        assert stands[(off == 0) & (np.arange(len(off)) % 2 == 0)].all()
+    assert not velocity_stands(flux[:3], ivar[:3], np.array([np.nan, 599.9, -1e9]), bank, 2.5).any()
