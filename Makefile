@@ -50,6 +50,7 @@ docs: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/engine_gpu.py
 	$(BIN)/python benchmarks/front_end.py
 	$(BIN)/python benchmarks/passes.py
 	$(BIN)/python benchmarks/scale.py

@@ -34,6 +34,7 @@ from live_spec.nets.censored import ATMOSPHERE, ApogeeBCNNCensored
 from live_spec.nets.engine import Engine
 from live_spec.nets.layers import POOL, TAPS
 from live_spec.nets.masks import keep_masks
+from live_spec.nets.networks import Network
 from live_spec.nets.posterior import summarise_passes
 from live_spec.nets.windows import load_windows
 from live_spec.spectra.continuum import network_input, normalise
@@ -132,13 +133,18 @@ def rate(work: Callable[[], object], flop: float, seconds: float = 0.5) -> float
     return best
 
 
-def roofline(bundle: Bundle, n_spectra: int, n_passes: int, threads: int) -> dict[str, float]:
-    """Seconds that the passes take at the rates of torch's own products: dense layers in bfloat16, the rest float32."""
-    net = bundle.network()
+def multiply_adds(net: Network) -> tuple[int, int, int]:
+    """Of a spectrum and pass: second convolution, first dense layer, all behind it."""
     conv = net.conv.n_features * POOL * net.conv.filters[0] * TAPS
     dense = net.dense1.kernel.numel()
     rest = sum(kernel.numel() for name, kernel in net.weights() if name.endswith("kernel")) - dense
     rest -= sum(kernel.numel() for name, kernel in net.weights() if name.endswith(".dense1.kernel"))
+    return conv, dense, rest
+
+
+def roofline(bundle: Bundle, n_spectra: int, n_passes: int, threads: int) -> dict[str, float]:
+    """Seconds that the passes take at the rates of torch's own products: dense layers in bfloat16, the rest float32."""
+    conv, dense, rest = multiply_adds(bundle.network())
     torch.set_num_threads(threads)
     a, b = torch.randn(2048, 1024), torch.randn(1024, 1024)
     out = torch.empty(2048, 1024)

@@ -1,7 +1,7 @@
 """What the inference worker does with a question: the engine, its known answer, and what is left when memory runs out.
 
 The ladder: half of the spectra at a time, again and again (a GPU halves its own blocks, see
-:mod:`live_spec.nets.engine_plain`); then the CPU instead of the GPU, when the known answer comes out there; then no
+:mod:`live_spec.nets.engine_slots`); then the CPU instead of the GPU, when the known answer comes out there; then no
 answer, and without an answer there is no stop.
 """
 
@@ -24,6 +24,8 @@ from live_spec.nets.engine import Engine
 from live_spec.spectra.grid import APSTAR
 from live_spec.spectra.snr import snr_per_pixel
 from live_spec.wire.messages import shorten
+
+NO_ROOM = "the GPU's memory does not suffice for a single spectrum: the network runs on the CPU"
 
 Answered = tuple[LabelPosterior, NDArray[np.float64]]
 
@@ -53,9 +55,8 @@ class Predictor:
     ) -> None:
         self._options: dict[str, Any] = {"passes": passes, "threads": threads}
         self._note = note
-        self.engine = Engine(bundle, **self._options, device=device)
-        self.engine.warm_up()
         self._known: known_answer.KnownAnswer | None = None
+        self.engine = self._warm(bundle, device)
         self.degraded: str | None
         """Why no stop may rest on an answer; ``None`` when the known answer came out."""
         try:
@@ -67,6 +68,17 @@ class Predictor:
         if self.degraded and self.engine.device == "cuda":
             self._note(f"{self.degraded}: the GPU is left alone")
             self._to_cpu()
+
+    def _warm(self, bundle: Bundle, device: str) -> Engine:
+        try:
+            engine = Engine(bundle, **self._options, device=device)
+            engine.warm_up()
+        except RuntimeError as error:
+            if device != "cuda" or not is_out_of_memory(error):
+                raise
+            self._note(NO_ROOM)
+            return self._warm(bundle, "cpu")
+        return engine
 
     def check(self) -> str | None:
         """Ask for the known answer; gives what is wrong with it."""
@@ -95,7 +107,7 @@ class Predictor:
                 if not is_out_of_memory(error):
                     raise
                 if self.engine.device == "cuda":
-                    self._note("the GPU's memory does not suffice for a single spectrum: the network runs on the CPU")
+                    self._note(NO_ROOM)
                     self._to_cpu()
                 elif at_once > 1:
                     at_once = -(-at_once // 2)
@@ -122,7 +134,7 @@ class Predictor:
     def _to_cpu(self) -> None:
         bundle = self.engine.bundle
         self.engine.close()
-        self.engine = Engine(bundle, **self._options, device="cpu")
+        self.engine = self._warm(bundle, "cpu")
         torch.cuda.empty_cache()
         self.check()
 

@@ -13,6 +13,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -25,6 +26,7 @@ from live_spec.events import LabelPosterior
 from live_spec.labels import N_LABELS
 from live_spec.nets import engine_compiled
 from live_spec.nets.bundle import Bundle
+from live_spec.nets.engine_blocks import BLOCK, BlockPasses
 from live_spec.nets.engine_compiled import CompiledPasses
 from live_spec.nets.engine_guard import CompiledGuard
 from live_spec.nets.engine_kernel import NoKernel
@@ -72,6 +74,14 @@ def without_noisy_pixels(x_FC: Float32, ivar_FC: Float32, blank_C: Float32) -> t
     return np.where(noisy_FC, blank_C, x_FC), np.where(noisy_FC, np.float32(0), ivar_FC)
 
 
+def relative_variance(ivar_FC: Float32) -> tuple[Float32, Float64]:
+    """:func:`pixel_variance` in units of a spectrum's best pixel, and those, (F, 1); NaN where it is infinite."""
+    variance_FC = pixel_variance(ivar_FC)
+    scale_F1 = variance_FC.min(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):  # inf / inf where half of the pixels hold no information
+        return (variance_FC / scale_F1).astype(np.float32, copy=False), scale_F1.astype(np.float64)
+
+
 class Engine:
     """Predicts labels with a bundle.
 
@@ -87,9 +97,10 @@ class Engine:
         threads: CPU threads; by default all cores. Does not change any bit of a result.
         device: ``"cpu"`` or ``"cuda"``.
         kernel: On a CPU ``"compiled"``, which needs a C++ compiler and AVX512-BF16, or ``"shared"``, fast passes in
-            torch; by default the first that can be had, and :attr:`notice` tells when it is the second. ``"plain"`` is
-            the network's own module, for comparison. They agree to rounding, not to the bit, and with ``"plain"`` a
-            spectrum's last bits may depend on its neighbours.
+            torch; by default the first that can be had, and :attr:`notice` tells when it is the second. On a GPU
+            ``"blocks"``, large products; for its tests on a CPU too. ``"plain"`` is the network's own module, for
+            comparison. They agree to rounding, not to the bit, and with the last two a spectrum's last bits may depend
+            on its neighbours.
     Raises:
         ValueError: For fewer than 2 passes, fewer than 1 thread, or a device or kernel that is not there.
     """
@@ -113,7 +124,7 @@ class Engine:
             raise ValueError(f"the engine runs on 'cpu' or 'cuda', not {device!r}")
         if device == "cuda" and not torch.cuda.is_available():
             raise ValueError("the engine was asked to run on 'cuda', but torch finds no GPU")
-        kernels = ("compiled", "shared", "plain") if device == "cpu" else ("plain",)
+        kernels = ("compiled", "shared", "blocks", "plain") if device == "cpu" else ("blocks", "plain")
         if kernel not in (None, *kernels):
             raise ValueError(f"on {device!r} the engine has no kernel {kernel!r}")
         network = bundle.network()
@@ -121,11 +132,12 @@ class Engine:
         self.device, self.kernel, self.notice = device, kernel or kernels[0], ""
         self._compiled_guard: CompiledGuard | None = None
         self._predict_group: Callable[[Float32, Float32], tuple[Float64, Float64]]
+        self._blocks: BlockPasses | None = None
         workers = self.threads
         if self.kernel == "compiled":
             try:
                 self._compiled = CompiledPasses(Layout(network), keep, network.dropout)
-                self._compiled_guard = None if bundle.guard is None else CompiledGuard(bundle.guard)
+                self._compiled_guard = self._compile_guard()
                 self._predict_group, self._group = self._on_compiled, engine_compiled.GROUP
             except NoKernel as error:
                 if kernel is not None:
@@ -136,6 +148,11 @@ class Engine:
             self._shared = SharedMaskPasses(layout, keep, network.dropout)
             self._sensitivity = Sensitivity(layout)
             self._predict_group, self._group = self._on_shared, GROUP
+        elif self.kernel == "blocks":
+            self._blocks = BlockPasses(Layout(network), keep, network.dropout, device)
+            self._predict_group, self._group = self._on_blocks, BLOCK
+            with suppress(NoKernel):
+                self._compiled_guard = self._compile_guard()
         elif self.kernel == "plain":
             self._plain = PlainPasses(network, keep, device, block=256 if device == "cuda" else GROUP)
             self._predict_group, self._group, workers = self._on_plain, self._plain.block, 1
@@ -152,13 +169,15 @@ class Engine:
 
     @property
     def _numbers(self) -> str:
-        return "bf16" if self.kernel == "compiled" else "f32"
+        return "bf16" if self.kernel in ("compiled", "blocks") else "f32"
 
     def warm_up(self) -> None:
-        """Make buffers and touch all weights, so that the first spectra do not wait for it."""
+        """Make buffers, record a GPU's work and touch all weights, so that the first spectra do not wait for it."""
         n = self._group * self.threads if self.kernel != "plain" else 1
         flux_FP = np.tile(1.0 + 0.1 * np.sin(np.arange(APSTAR.n_pixels) / 20.0), (n, 1))
         self.predict(flux_FP, np.full_like(flux_FP, 1e4))
+        if self._blocks is not None:
+            self.notice = self._blocks.slots.notice
 
     def predict(self, flux_FP: ArrayLike, ivar_FP: ArrayLike) -> LabelPosterior:
         """Labels of rest-frame spectra on the apStar grid.
@@ -218,6 +237,9 @@ class Engine:
         measured = None if compiled is None else compiled.measure(x_GC, ivar_GC, self._scratch(compiled))
         return guard.judge(x_GC, ivar_GC, value_GL, measured)[1]
 
+    def _compile_guard(self) -> CompiledGuard | None:
+        return None if self.bundle.guard is None else CompiledGuard(self.bundle.guard)
+
     def _scratch(self, of: CompiledPasses | CompiledGuard) -> torch.Tensor:
         """This thread's working memory, made once."""
         made: dict[object, torch.Tensor] = self._space.__dict__.setdefault("scratch", {})
@@ -226,16 +248,21 @@ class Engine:
         return made[of]
 
     def _on_compiled(self, x_GC: Float32, ivar_GC: Float32) -> tuple[Float64, Float64]:
-        labels, variance_GC = self.bundle.labels, pixel_variance(ivar_GC)
-        scale_G1 = variance_GC.min(axis=1, keepdims=True)
-        with np.errstate(invalid="ignore"):  # inf / inf where half of the pixels hold no information
-            noise_GC = variance_GC / scale_G1
+        labels = self.bundle.labels
+        noise_GC, scale_G1 = relative_variance(ivar_GC)
         outputs_SGL, variance_GL = self._compiled.run(x_GC, noise_GC, self._scratch(self._compiled))
         summary = summarise_passes(
             outputs_SGL[..., :N_LABELS], outputs_SGL[..., N_LABELS:], mean_L=labels.mean_L, std_L=labels.std_L
         )
-        photon_GL = np.sqrt(variance_GL.clip(min=0) * scale_G1.astype(np.float64)) * labels.std_L
-        return np.stack(summary), photon_GL
+        return np.stack(summary), np.sqrt(variance_GL.clip(min=0) * scale_G1) * labels.std_L
+
+    def _on_blocks(self, x_GC: Float32, ivar_GC: Float32) -> tuple[Float64, Float64]:
+        assert self._blocks is not None
+        labels = self.bundle.labels
+        noise_GC, scale_G1 = relative_variance(ivar_GC)
+        value_GL, *sigma, variance_GL = self._blocks.run(x_GC, noise_GC)
+        summary = (labels.mean_L + labels.std_L * value_GL, *(labels.std_L * part_GL for part_GL in sigma))
+        return np.stack(summary), np.sqrt(variance_GL * scale_G1) * labels.std_L
 
     def _on_shared(self, x_GC: Float32, ivar_GC: Float32) -> tuple[Float64, Float64]:
         space = getattr(self._space, "buffers", None)

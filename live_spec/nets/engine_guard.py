@@ -48,15 +48,15 @@ class CompiledGuard:
     def measure(
         self, x_GC: NDArray[np.float32], ivar_GC: NDArray[np.float32], scratch: Tensor
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """As :meth:`Guard.measure`, of at most :data:`GROUP` spectra; ``scratch`` is this thread's."""
-        n = len(x_GC)
-        assert n <= GROUP
+        """As :meth:`Guard.measure`, :data:`GROUP` spectra at a time; ``scratch`` is this thread's."""
         x_GC, ivar_GC = (np.ascontiguousarray(a, np.float32) for a in (x_GC, ivar_GC))
-        residual_G, distance_G = np.empty(n), np.empty(n)
-        self._library.guard_group(
-            ctypes.byref(self._own), n, *(_POINTER(a.ctypes.data) for a in (x_GC, ivar_GC, residual_G, distance_G)),
-            _POINTER(scratch.data_ptr()),
-        )  # fmt: skip
+        residual_G, distance_G = np.empty(len(x_GC)), np.empty(len(x_GC))
+        for first in range(0, len(x_GC), GROUP):
+            some = [a[first : first + GROUP] for a in (x_GC, ivar_GC, residual_G, distance_G)]
+            addresses = (_POINTER(a.ctypes.data) for a in some)
+            self._library.guard_group(
+                ctypes.byref(self._own), len(some[0]), *addresses, _POINTER(scratch.data_ptr())
+            )  # fmt: skip
         return residual_G, distance_G
 
     def scratch(self) -> Tensor:

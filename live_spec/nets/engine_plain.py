@@ -1,4 +1,4 @@
-"""Dropout passes by the network's own module, many spectra at a time: the GPU's path, the fast path's yardstick."""
+"""Dropout passes by the network's own module, many spectra at a time: the yardstick of all faster paths."""
 
 # Shape legend: S passes, B spectra of a block, C cut pixels, L labels.
 from __future__ import annotations

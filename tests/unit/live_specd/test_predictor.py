@@ -57,6 +57,14 @@ def test_row_gpu_oom_beyond_single_spectra_falls_back_to_the_cpu_with_the_whole_
     assert found.posterior.total_FL.tobytes() == expected.total_FL.tobytes()
 
 
+def test_row_gpu_without_room_for_a_spectrum_at_load_is_left_alone(
+    small_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor, notes = on_gpu(small_bundle, monkeypatch, room=0, warm_up=Gpu.warm_up)
+    assert (predictor.engine.device, predictor.degraded) == ("cpu", None)
+    assert notes == [module.NO_ROOM]
+
+
 def test_row_gpu_wrong_at_load_takes_the_gpu_out(small_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     predictor, notes = on_gpu(small_bundle, monkeypatch, factor=1.3)
     assert (predictor.engine.device, predictor.degraded) == ("cpu", None)

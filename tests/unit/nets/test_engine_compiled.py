@@ -7,31 +7,12 @@ import stat
 import numpy as np
 import pytest
 from helpers.bundles import SMALL, bundle, spectra
+from helpers.kernels import assert_same_posterior, needs_kernel
 
 from live_spec.nets import engine_kernel
 from live_spec.nets.bundle import Bundle, default_bundle_path
 from live_spec.nets.engine import Engine
-from live_spec.nets.engine_kernel import NoKernel, load_kernel
-
-
-def why_not() -> str:
-    try:
-        load_kernel()
-    except NoKernel as error:
-        return str(error)
-    return ""
-
-
-needs_kernel = pytest.mark.skipif(bool(why_not()), reason=f"no compiled kernel: {why_not()}")
-
-
-def assert_same_posterior(one, other):
-    """Sigmas to 0.3 %, values to 0.3 % of sigma; the photon term, which no rounding touches, to 1e-4."""
-    for field in ("epistemic_FL", "aleatoric_FL", "total_FL"):
-        np.testing.assert_allclose(getattr(one, field), getattr(other, field), rtol=3e-3, err_msg=field)
-    assert np.nanmax(np.abs(one.value_FL - other.value_FL) / other.total_FL) < 3e-3
-    np.testing.assert_allclose(one.photon_FL, other.photon_FL, rtol=1e-4)
-    assert one.why_F == other.why_F
+from live_spec.nets.engine_kernel import load_kernel
 
 
 @needs_kernel

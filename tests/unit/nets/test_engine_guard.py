@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.kernels import needs_kernel
 
 from live_spec.nets.engine_guard import GROUP, CompiledGuard
-from live_spec.nets.engine_kernel import NoKernel, load_kernel
+from live_spec.nets.engine_kernel import NoKernel
 from live_spec.nets.guard import Guard, principal_components
 
 C = 3001
 
 
-def why_not() -> str:
-    try:
-        load_kernel()
-    except NoKernel as error:
-        return str(error)
-    return ""
-
-
-pytestmark = pytest.mark.skipif(bool(why_not()), reason=f"no compiled kernel: {why_not()}")
+pytestmark = needs_kernel
 
 
 def field(n_components):
@@ -58,6 +51,8 @@ def test_a_spectrum_has_the_same_bits_in_any_company():
     compiled = CompiledGuard(guard)
     scratch = compiled.scratch()
     together = compiled.measure(x, ivar, scratch)
+    twice = compiled.measure(np.tile(x, (2, 1)), np.tile(ivar, (2, 1)), scratch)
+    assert np.array(twice).tobytes() == np.tile(together, 2).tobytes()
     for g in reversed(range(GROUP)):
         alone = compiled.measure(x[g : g + 1], ivar[g : g + 1], scratch)
         assert np.array(alone).tobytes() == np.array(together)[:, g].tobytes()
