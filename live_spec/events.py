@@ -197,6 +197,8 @@ class LabelPosterior:
     trusted_F: NDArray[np.bool_]
     why_F: tuple[str, ...]
     """Why a spectrum is not trusted; empty for a trusted one."""
+    distance_F: NDArray[np.float64]
+    """How far a spectrum lies from the training set; beyond 1 it is not trusted. NaN where nobody measured it."""
     passes: int
 
     def __len__(self) -> int:

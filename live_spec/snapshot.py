@@ -56,7 +56,13 @@ class FibreRow:
     sigma_forecast: tuple[float | None, ...] = ()
     """The same after each further exposure up to the cap, at the expected rate."""
     photon_share: float | None = None
-    """Share of photon noise in that label's variance; the rest is the model."""
+    """Share of photon noise in that label's variance; the rest is the network's own."""
+    floor: float | None = None
+    """Sigma of that label without photon noise."""
+    flux_ratio: float | None = None
+    """Flux of the last exposure over what the fibre's earlier ones lead to expect; ``None`` before the second."""
+    distance: float | None = None
+    """How far the spectrum lies from the training set; beyond 1 it is not trusted."""
     rv_kms: float | None = None
     """Median barycentric radial velocity of the exposures."""
     rv_scatter_kms: float | None = None

@@ -160,12 +160,13 @@ def _fibres(visit: Visit, judged: Judged | None) -> tuple[FibreRow, ...]:
         worst = max(required or known, key=lambda name: ratio[name] or 0, default=None)
         history: tuple[float | None, ...] = ()
         forecast: tuple[float | None, ...] = ()
-        photon_share = None
+        photon_share = floor = None
         if worst is not None and judged is not None:
             column, total = columns[worst], sigma[worst] or np.nan
             history = tuple(_number(earlier.sigma.total_FL[row, column]) for earlier in judgements)
             forecast = tuple(_number(later_FL[row, column]) for later_FL in later)
             photon_share = _number(min(1.0, float(judged.sigma.photon_FL[row, column] / total) ** 2))
+            floor = _number(judged.sigma.floor_FL[row, column])
         rv_E = np.array([found[fibre.fibre] for found in visit.velocities.values() if fibre.fibre in found])
         rows.append(
             FibreRow(
@@ -187,6 +188,9 @@ def _fibres(visit: Visit, judged: Judged | None) -> tuple[FibreRow, ...]:
                 sigma_history=history,
                 sigma_forecast=forecast,
                 photon_share=photon_share,
+                floor=floor,
+                flux_ratio=_number(judged.asked.rates.level_F[row]) if judged else None,
+                distance=_number(judged.posterior.distance_F[row]) if judged else None,
                 rv_kms=_median(rv_E),
                 rv_scatter_kms=float(rv_E.std(ddof=1)) if rv_E.size > 1 else None,
             )

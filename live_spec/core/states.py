@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from live_spec.core.forecast import Rates, Sigmas, exposures_left, p_at_goal, projected_total
 from live_spec.events import LabelPosterior, TargetState
+from live_spec.labels import LABELS, symbol, unit
 
 Array = NDArray[np.float64]
 
@@ -70,7 +71,7 @@ def judge(
         elif p_F[row] >= confidence:
             state = TargetState.AT_GOAL
         elif floored_F[row]:
-            why = "the network's floor is above the goal: more time does not help"
+            why = _floor_words(sigma.floor_FL[row], goal_FL[row])
         elif rate.lost_F[row]:
             why = "lost its light: " + (notes_F[row] or "flux far below its earlier exposures")
         elif not hopeful_F[row] or not np.isfinite(left_F[row]):
@@ -93,3 +94,12 @@ def judge(
     return Standing(
         tuple(states), tuple(reasons), np.where(silent_F, 0.0, p_F), np.where(silent_F, np.nan, left_F), counting_F
     )
+
+
+def _floor_words(floor_L: Array, goal_L: Array) -> str:
+    """Which label keeps a target from its goals whatever the light, and by how much."""
+    worst = int(np.nanargmax(floor_L / goal_L))
+    label = LABELS[worst]
+    digits = ".0f" if unit(label) == "K" else ".3f"
+    remains, goal = (f"{value:{digits}}".removeprefix("0") for value in (floor_L[worst], goal_L[worst]))
+    return f"{symbol(label)}: {remains} {unit(label)} would remain without photon noise, the goal is {goal}"

@@ -312,10 +312,10 @@ class Visit:
         why = dict.fromkeys(range(n_fibres), "")
         for row, words, trusted in zip(at_F.tolist(), source.why_F, trusted_F[at_F], strict=True):
             why[row] = words or ("" if trusted else "the network gave no uncertainty")
-        snr_F = np.full(n_fibres, np.nan)
-        snr_F[at_F] = event.snr_F
+        snr_F, distance_F = np.full((2, n_fibres), np.nan)
+        snr_F[at_F], distance_F[at_F] = event.snr_F, source.distance_F
         posterior = LabelPosterior(
             table(source.value_FL), table(source.epistemic_FL), table(source.aleatoric_FL), table(source.photon_FL),
-            table(source.total_FL), trusted_F, tuple(why.values()), source.passes,
+            table(source.total_FL), trusted_F, tuple(why.values()), distance_F, source.passes,
         )  # fmt: skip
         return posterior, snr_F

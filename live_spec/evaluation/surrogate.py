@@ -108,6 +108,7 @@ def read(field: TrueField, request: PredictLabels) -> LabelsPredicted:
         total_FL=np.hypot(floor_FL, photon_FL),
         trusted_F=trusted_F,
         why_F=tuple("" if trusted else "unlike the training set" for trusted in trusted_F),
+        distance_F=np.full(len(row_F), np.nan),
         passes=PASSES,
     )
     return LabelsPredicted(request.visit, request.exposure, request.fibre_F, posterior, np.sqrt(info_F), "surrogate")

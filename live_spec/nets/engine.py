@@ -61,10 +61,12 @@ class _Rows:
     """Value, epistemic, aleatoric, photon and total, shape (5, F, L)."""
     trusted_F: NDArray[np.bool_]
     why_F: list[str]
+    distance_F: NDArray[np.float64]
 
     @classmethod
     def empty(cls, n_fibres: int) -> _Rows:
-        return cls(np.full((5, n_fibres, N_LABELS), np.nan), np.zeros(n_fibres, np.bool_), [NO_PIXELS] * n_fibres)
+        table, unknown_F = np.full((5, n_fibres, N_LABELS), np.nan), np.full(n_fibres, np.nan)
+        return cls(table, np.zeros(n_fibres, np.bool_), [NO_PIXELS] * n_fibres, unknown_F)
 
 
 def without_noisy_pixels(x_FC: Float32, ivar_FC: Float32, blank_C: Float32) -> tuple[Float32, Float32]:
@@ -201,7 +203,7 @@ class Engine:
             pass
         value, epistemic, aleatoric, photon, total = rows.table
         return LabelPosterior(
-            value, epistemic, aleatoric, photon, total, rows.trusted_F, tuple(rows.why_F), self.passes
+            value, epistemic, aleatoric, photon, total, rows.trusted_F, tuple(rows.why_F), rows.distance_F, self.passes
         )
 
     def _fill(self, rows: _Rows, flux_GP: NDArray[np.floating], ivar_GP: NDArray[np.floating], first: int) -> None:
@@ -224,18 +226,23 @@ class Engine:
         at = first + usable
         table = np.stack([value_GL, epistemic_GL, aleatoric_GL, photon_GL, total_GL])
         rows.table[:, at] = np.where(np.isfinite(table), table, np.nan)
-        for i, (row, why) in enumerate(zip(at, self._distrust(x_GC, ivar_GC, value_GL), strict=True)):
+        rows.distance_F[at], distrust = self._distrust(x_GC, ivar_GC, value_GL)
+        for i, (row, why) in enumerate(zip(at, distrust, strict=True)):
             if not why and not np.isfinite(total_GL[i]).all():
                 why = NOT_FINITE if np.isfinite(photon_GL[i]).all() else HALF_MISSING
             rows.trusted_F[row], rows.why_F[row] = not why, why
 
-    def _distrust(self, x_GC: Float32, ivar_GC: Float32, value_GL: Float64) -> list[str]:
-        """Why each spectrum is not to be trusted; empty where it is."""
+    def _distrust(self, x_GC: Float32, ivar_GC: Float32, value_GL: Float64) -> tuple[Float64, list[str]]:
+        """How far each spectrum lies from the training set, and why it is not to be trusted; empty where it is."""
         guard, compiled = self.bundle.guard, self._compiled_guard
         if guard is None:
-            return [NO_GUARD] * len(x_GC)
-        measured = None if compiled is None else compiled.measure(x_GC, ivar_GC, self._scratch(compiled))
-        return guard.judge(x_GC, ivar_GC, value_GL, measured)[1]
+            return np.full(len(x_GC), np.nan), [NO_GUARD] * len(x_GC)
+        measured = (
+            guard.measure(x_GC, ivar_GC)
+            if compiled is None
+            else compiled.measure(x_GC, ivar_GC, self._scratch(compiled))
+        )
+        return guard.share_of_limit(measured), guard.judge(x_GC, ivar_GC, value_GL, measured)[1]
 
     def _compile_guard(self) -> CompiledGuard | None:
         return None if self.bundle.guard is None else CompiledGuard(self.bundle.guard)

@@ -78,6 +78,12 @@ class Guard:
         residual = np.square(np.minimum(chi_C, CLIP)).sum(dtype=np.float64) / freedom
         return float(residual), float(np.sqrt(np.mean((coefficient_K / spread_K) ** 2)))
 
+    def share_of_limit(self, measured: tuple[Floats, Floats]) -> NDArray[np.float64]:
+        """How far spectra lie from the training set, shape (F,): the larger of what :meth:`measure` gives over its
+        limit."""
+        residual_F, distance_F = measured
+        return np.asarray(np.maximum(residual_F / self.max_residual, distance_F / self.max_distance), np.float64)
+
     def judge(
         self, x_FC: Floats, ivar_FC: Floats, value_FL: Floats, measured: tuple[Floats, Floats] | None = None
     ) -> tuple[NDArray[np.bool_], list[str]]:
@@ -88,7 +94,7 @@ class Guard:
             value_FL: Predicted labels in the order of ``LABELS``, K and dex.
             measured: What :meth:`measure` would say, where it is known already.
         """
-        residual_F, distance_F = self.measure(x_FC, ivar_FC) if measured is None else measured
+        residual_F, distance_F = measured or self.measure(x_FC, ivar_FC)
         good_F = ((ivar_FC > 0) & np.isfinite(x_FC)).mean(1)
         why_F = []
         for good, residual, distance, value_L in zip(good_F, residual_F, distance_F, value_FL, strict=True):

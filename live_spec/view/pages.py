@@ -147,7 +147,8 @@ def _values(table: Pen, snapshot: Snapshot, row: FibreRow, labels: Sequence[str]
 def _reasons(row: FibreRow) -> list[tuple[str, str]]:
     """Why a fibre is in its state: caption and sentence."""
     label, ratio = worst(row)
-    left = "not before the cap, or unknown" if row.left is None else f"{row.left} more" if row.left else "done"
+    never = "not before the cap" if row.state == TargetState.OUT_OF_REACH else "unknown"
+    left = never if row.left is None else fmt.plural(row.left, "more exposure") if row.left else "at goal now"
     reasons = [("why", row.why)] if row.why else []
     if label is not None:
         reasons.append(("worst", f"{symbol(label)} at {fmt.ratio(ratio)} x goal"))
@@ -155,9 +156,13 @@ def _reasons(row: FibreRow) -> list[tuple[str, str]]:
     reasons.append(("P(goal)", f"{probability(row.p_goal)} now"))
     reasons.append(("counts", "for the rule" if row.counts else "not for the rule"))
     if row.photon_share is not None and label is not None:
-        model = f"{fmt.percent(1 - row.photon_share)} the model"
-        reasons.append((symbol(label), f"{fmt.percent(row.photon_share)} of the variance is photon noise, {model}"))
+        without = "" if row.floor is None else f"; {fmt.sigma(row.floor, label)} without it"
+        reasons.append((symbol(label), f"{fmt.percent(row.photon_share)} of the variance is photon noise{without}"))
+    if row.flux_ratio is not None:
+        reasons.append(("flux", f"{fmt.percent(row.flux_ratio)} of expected"))
+    if row.distance is not None:
+        reasons.append(("distance", f"{fmt.ratio(row.distance)} from training, limit 1"))
     if row.rv_kms is not None:
-        scatter = "" if row.rv_scatter_kms is None else f", scatter {row.rv_scatter_kms:.1f} between exposures"
+        scatter = "" if row.rv_scatter_kms is None else f", scatter {row.rv_scatter_kms:.1f}"
         reasons.append(("RV", f"{row.rv_kms:+.1f} km/s{scatter}"))
     return reasons

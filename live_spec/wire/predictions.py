@@ -58,6 +58,7 @@ def answer_to_bytes(answer: LabelsPredicted | PredictionFailed, key: str) -> Pai
     columns: dict[str, NDArray[Any]] = {"fibre": answer.fibre_F.astype(np.int32)}
     columns |= {name: getattr(posterior, f"{name}_FL").astype(np.float64) for name in TABLES}
     columns |= {"trusted": posterior.trusted_F.astype(np.uint8), "snr": answer.snr_F.astype(np.float64)}
+    columns |= {"distance": posterior.distance_F.astype(np.float64)}
     return canonical({**head, "degraded": answer.degraded}), encode_columns(columns)
 
 
@@ -72,12 +73,14 @@ def answer_from_bytes(header: bytes, body: bytes) -> tuple[str, LabelsPredicted 
         return head.key, PredictionFailed(head.visit, head.exposure, head.reason)
     layout: dict[str, tuple[str, int | None]] = {"fibre": ("int32", None)}
     layout |= dict.fromkeys(TABLES, ("float64", N_LABELS)) | {"trusted": ("uint8", None), "snr": ("float64", None)}
-    columns = decode_columns(body, layout)
+    layout |= {"distance": ("float64", None)}
+    columns = decode_columns(body, layout, optional=("distance",))  # answers of earlier versions have none
     n_fibres = len(columns["fibre"])
     posterior = LabelPosterior(
         **{f"{name}_FL": columns[name] for name in TABLES},
         trusted_F=columns["trusted"].astype(np.bool_),
         why_F=tuple(head.why.get(str(row), "") for row in range(n_fibres)),
+        distance_F=columns.get("distance", np.full(n_fibres, np.nan)),
         passes=head.passes,
     )
     fibre_F, snr_F = columns["fibre"], columns["snr"]

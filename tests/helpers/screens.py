@@ -80,6 +80,9 @@ def fibres(n: int) -> tuple[FibreRow, ...]:
                 sigma_history=() if state is TargetState.NO_DATA else _worst_history(ratios),
                 sigma_forecast=() if state is TargetState.NO_DATA else _worst_history(ratios, (5, 6, 7, 8)),
                 photon_share=None if state is TargetState.NO_DATA else 0.71,
+                floor=None if state is TargetState.NO_DATA else 0.54 * max(filter(None, ratios.values())) * 0.03,
+                flux_ratio=None if state is TargetState.NO_DATA else 0.97,
+                distance=None if state is TargetState.NO_DATA else 0.31,
                 rv_kms=None if state is TargetState.NO_DATA else -41.2,
                 rv_scatter_kms=None if state is TargetState.NO_DATA else 0.2,
             )
@@ -228,7 +231,7 @@ def waiting() -> Snapshot:
     unmeasured = tuple(
         replace(row, snr=None, state="no data", ratio=dict.fromkeys(GOALS), value=dict.fromkeys(GOALS),
                 sigma=dict.fromkeys(GOALS), left=None, p_goal=None, why="no spectrum yet", sigma_history=(),
-                sigma_forecast=(), photon_share=None)
+                sigma_forecast=(), photon_share=None, floor=None, flux_ratio=None, distance=None)
         for row in full.fibres
     )  # fmt: skip
     return replace(

@@ -129,9 +129,12 @@ def test_no_light_yet_is_a_wide_forecast_not_an_error() -> None:
     assert future(np.zeros(2)).moments(1)[1] > 0
 
 
+TRUSTED = (np.ones(1, bool), ("",), np.ones(1))
+
+
 def test_calibration_factor_scales_floor_and_photon_alike() -> None:
     raw = np.sqrt(3.0)
-    posterior = LabelPosterior(one(0.0), one(1.0), one(1.0), one(1.0), one(1.2 * raw), np.ones(1, bool), ("",), 100)
+    posterior = LabelPosterior(one(0.0), one(1.0), one(1.0), one(1.0), one(1.2 * raw), *TRUSTED, 100)
     found = sigmas(posterior)
     np.testing.assert_allclose(found.total_FL, 1.2 * raw)
     np.testing.assert_allclose(found.photon_FL, 1.2)
@@ -139,7 +142,7 @@ def test_calibration_factor_scales_floor_and_photon_alike() -> None:
 
 def test_more_passes_make_sigma_more_certain() -> None:
     def error(passes: int) -> float:
-        posterior = LabelPosterior(one(0.0), one(1.0), one(0.1), one(0.1), one(1.01), np.ones(1, bool), ("",), passes)
+        posterior = LabelPosterior(one(0.0), one(1.0), one(0.1), one(0.1), one(1.01), *TRUSTED, passes)
         return float(sigmas(posterior).relative_error_FL[0, 0])
 
     assert error(10) > 2 * error(100) > 0

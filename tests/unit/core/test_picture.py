@@ -29,6 +29,32 @@ def test_the_past_of_a_visit_is_in_the_snapshot() -> None:
     # sigma^2 is floor^2 + photon^2; what is not the floor is photon noise.
     sigma = row.sigma["fe_h"] or 0.0
     assert row.photon_share == pytest.approx(1 - 0.01**2 / sigma**2, rel=0.05)
+    assert row.floor == pytest.approx(0.01, rel=0.05)
+    assert row.distance == 0.4
+
+
+def test_a_target_held_up_by_the_network_says_by_which_label_and_how_much_would_remain() -> None:
+    """Photon noise may be most of a variance and what remains without it still be more than the goal: both are said."""
+    advisor = Advisor(config(goals={"fe_h": 0.04}))
+    play(advisor, [design(3), exposure(1, [20.0] * 3)], Surrogate(floors={3: 0.06}))
+    held = advisor.snapshot(source="LIVE").fibres[2]
+    assert held.state == "out of reach"
+    assert held.why == "Fe: .060 dex would remain without photon noise, the goal is .040"
+    assert held.floor == pytest.approx(0.06)
+    assert held.photon_share is not None
+    assert held.photon_share > 0.8
+
+
+def test_a_fibre_tells_its_flux_against_what_its_earlier_exposures_promise() -> None:
+    advisor = Advisor(config())
+    play(advisor, [design(), exposure(1, [20.0] * 10)], Surrogate())
+    assert [row.flux_ratio for row in advisor.snapshot(source="LIVE").fibres] == [None] * 10
+    dimmed = replace(exposure(2, [20.0] * 10), flux_FP=exposure(2, [20.0] * 10).flux_FP.copy())
+    dimmed.flux_FP[4] *= 0.5
+    play(advisor, [dimmed], Surrogate())
+    ratios = [row.flux_ratio or 0.0 for row in advisor.snapshot(source="LIVE").fibres]
+    assert ratios[4] == pytest.approx(0.5, rel=0.05)
+    assert ratios[:4] + ratios[5:] == pytest.approx([1.0] * 9, rel=0.05)
 
 
 def test_a_fibre_has_the_velocity_of_its_exposures_and_their_scatter() -> None:

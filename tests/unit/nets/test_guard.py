@@ -49,6 +49,7 @@ def test_normal_spectra_have_unit_chi_square_at_every_snr(basis, guard, snr):
     assert np.median(distance) == pytest.approx(1.0, abs=0.15)
     trusted, why = guard.judge(x, ivar, values(200))
     assert trusted.mean() > 0.97
+    assert trusted.tolist() == (guard.share_of_limit((residual, distance)) <= 1).tolist()
     assert [not one for one in why] == trusted.tolist()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from live_spec.events import LabelPosterior, LabelsPredicted, PredictionFailed, PredictLabels
@@ -29,7 +30,8 @@ def answer() -> LabelsPredicted:
     rng = np.random.default_rng(1)
     tables = [rng.normal(size=(3, N_LABELS)) for _ in range(5)]
     tables[4][1] = np.nan
-    posterior = LabelPosterior(*tables, np.array([True, False, True]), ("", "an M dwarf, 3.200 K", ""), 100)
+    why = ("", "an M dwarf, 3.200 K", "")
+    posterior = LabelPosterior(*tables, np.array([True, False, True]), why, np.array([0.3, 1.7, np.nan]), 100)
     snr_F = np.array([80.0, np.nan, 3.0])
     return LabelsPredicted("v/1", 2, np.array([4, 7, 9], np.int32), posterior, snr_F, "default@0123", "GPU is gone")
 
@@ -56,6 +58,17 @@ def test_an_answer_comes_back_to_the_bit() -> None:
         np.testing.assert_array_equal(getattr(got.posterior, item.name), getattr(sent.posterior, item.name))
     np.testing.assert_array_equal(got.snr_F, sent.snr_F)
     assert answer_to_bytes(got, "k") == answer_to_bytes(sent, "k")
+
+
+def test_an_answer_of_an_earlier_version_tells_no_distance() -> None:
+    header, body = answer_to_bytes(answer(), "k")
+    table = pa.ipc.open_stream(body).read_all().drop_columns(["distance"])
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_batch(table.to_batches()[0])
+    _, got = answer_from_bytes(header, sink.getvalue().to_pybytes())
+    assert isinstance(got, LabelsPredicted)
+    assert np.isnan(got.posterior.distance_F).tolist() == [True] * 3
 
 
 def test_a_failure_comes_back() -> None:
