@@ -265,6 +265,30 @@ class Binding:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelShare:
+    """How many of a program's targets have one label within its goal."""
+
+    n: int
+    """Targets with a goal for it."""
+    at_goal: int
+    """Of those, within the goal with the rule's confidence."""
+    goal: float
+    """Median 1-sigma limit of these targets; dex, K for teff."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramStanding:
+    """Where the targets of one program stand."""
+
+    program: str
+    """As the design names it (SDSS: the carton); the target group of the configuration where it does not."""
+    states: dict[str, int]
+    """Targets by :class:`TargetState`."""
+    labels: dict[str, LabelShare]
+    """By label with a goal."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Forecast of the further exposures until the rule is met, as if any exposure were a stop point.
 
@@ -323,6 +347,10 @@ class Advice:
     """Who holds the field, why and how long, in words."""
     binding: Binding | None = None
     """Whom the rule waits for; ``None`` when nobody counts or nothing is known."""
+    unheld: Verdict | None = None
+    """STOP or MOVE ON, where it would be said but for the hold of :attr:`override`."""
+    programs: tuple[ProgramStanding, ...] = ()
+    """Targets with goals by program, the largest first; of many, the small ones together as ``others``."""
 
 
 @dataclass(frozen=True, slots=True)

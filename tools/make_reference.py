@@ -33,6 +33,8 @@ from live_spec.events import (
     Choice,
     Contribution,
     Finish,
+    LabelShare,
+    ProgramStanding,
     RaiseAlarm,
     TargetState,
     Verdict,
@@ -134,7 +136,8 @@ def documents() -> str:
         "",
     ]
     titles = {Advice: "live-spec.advice/1", RaiseAlarm: "live-spec.alarm/1", Choice: "A row of `choices`",
-              Binding: "`binding`", Finish: "`finish`", Contribution: "A row of `contributions`",
+              Binding: "`binding`", ProgramStanding: "A row of `programs`",
+              LabelShare: "A value of `labels`", Finish: "`finish`", Contribution: "A row of `contributions`",
               Snapshot: "live-spec.snapshot/1", FibreRow: "A row of `fibres`", PastAdvice: "A row of `history`",
               Alarm: "A row of `alarms`", Excerpt: "live-spec.spectrum/1"}  # fmt: skip
     for kind, title in titles.items():

@@ -8,6 +8,7 @@ from datetime import timedelta
 from live_spec import __version__
 from live_spec.config import Config
 from live_spec.core.cause import binding_target, cause, contributions, limiting_label, why_no_target_counts
+from live_spec.core.programs import program_standings
 from live_spec.core.progress import moment
 from live_spec.core.rules import Decision, made_by
 from live_spec.core.visit import Asked, Judged, Visit
@@ -28,7 +29,9 @@ def advise(visit: Visit, judged: Judged, config: Config, distrust: str | None) -
     words = cause(decision, judged, goals, rule, limiting)
     if (held := visit.held(asked.exposure)) and decision.verdict in (Verdict.STOP, Verdict.MOVE_ON):
         words = f"{held}; without it {decision.verdict.value}: {words}"
-        decision = replace(decision, verdict=Verdict.CONTINUE, stop_after=None)
+        given = replace(decision, verdict=Verdict.CONTINUE, stop_after=None)
+        said = _advice(visit, asked.exposure, given, words, asked, judged, config, distrust, limiting)
+        return replace(said, unheld=decision.verdict)
     return _advice(visit, asked.exposure, decision, words, asked, judged, config, distrust, limiting)
 
 
@@ -124,6 +127,7 @@ def _advice(
         contributions=contributions(judged, visit.goals) if judged else (),
         override=visit.held(exposure) or None,
         binding=binding_target(judged, visit.goals, policy.active_rule.fraction) if judged else None,
+        programs=program_standings(judged, visit.goals, policy.active_rule.confidence) if judged else (),
     )
 
 

@@ -160,11 +160,15 @@ def p_at_goal(total_FL: Array, relative_error_FL: Array, goal_FL: Array, offset:
     The labels of a star share their passes and their noise, so the least certain one decides. A star without goals has
     0. ``offset`` is an error of ln(sigma) common to all stars.
     """
-    wanted_FL = np.isfinite(goal_FL)
+    p_FL = p_within(total_FL, relative_error_FL, goal_FL, offset)
+    return np.asarray(np.where(np.isfinite(goal_FL).any(axis=1), p_FL.min(axis=1, initial=1.0), 0.0))
+
+
+def p_within(total_FL: Array, relative_error_FL: Array, goal_FL: Array, offset: float = 0.0) -> Array:
+    """Probability of each label to be within its goal, shape (F, L): 1 without a goal, 0 where the sigma is unknown."""
     with np.errstate(invalid="ignore", divide="ignore"):
         p_FL = ndtr((np.log(goal_FL / total_FL) - offset) / relative_error_FL)
-    p_FL = np.where(wanted_FL, np.nan_to_num(p_FL, nan=0.0), 1.0)
-    return np.asarray(np.where(wanted_FL.any(axis=1), p_FL.min(axis=1, initial=1.0), 0.0))
+    return np.where(np.isfinite(goal_FL), np.nan_to_num(p_FL, nan=0.0), 1.0)
 
 
 def projected_total(sigma: Sigmas, rate: Rates, units: float) -> Array:
