@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check lint fast docs bench nights bundle fuzz clean help
+.PHONY: demo test check lint fast docs bench nights bundle fuzz kills clean help
 
 help:
 	@echo "make demo   set up, then expose two real stars and a field of 300 fibres"
@@ -13,6 +13,7 @@ help:
 	@echo "make docs   the pages of docs/ as a site in build/docs"
 	@echo "make bundle the default network from nothing: spectra, training, calibration (under three hours)"
 	@echo "make fuzz   a million hostile messages to every decoder (N=... SEED=...)"
+	@echo "make kills  2000 times kill -9 of a source, the daemon, its worker or a bridge (CYCLES=... SEED=...)"
 	@echo "make nights 500 simulated nights, some along the full path, the features of the verdict at full size (an hour and a half)"
 	@echo "make bench  timings, printed and written to benchmarks/results/"
 
@@ -75,6 +76,10 @@ bundle: $(STAMP)
 # A million bent messages to every decoder: a quarter of an hour on one core.
 fuzz: $(STAMP)
 	cd tests && ../$(BIN)/python -m helpers.fuzz --n $(or $(N),1000000) --seed $(or $(SEED),1)
+
+# Two thousand deaths by kill -9 and the same night without any: about an hour.
+kills: $(STAMP)
+	cd tests && ../$(BIN)/python -m helpers.kills --cycles $(or $(CYCLES),2000) --seed $(or $(SEED),1)
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

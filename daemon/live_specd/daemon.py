@@ -203,7 +203,7 @@ def _guard(config: Config, health: Health, inference: Inference, watchman: Watch
 
 def _promoted(config: Config, journal: Journal, bundle: str) -> None:
     """Make sure that a rule that is to advise may, and put into the journal why."""
-    from live_specd import promote  # it needs the whole machinery of a replay
+    from live_specd import promote  # it is a command of its own, too, and refuses as a daemon does
 
     promotion = promote.require(config, bundle)
     if promotion is not None:

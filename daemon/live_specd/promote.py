@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,9 +23,11 @@ from live_spec.core.goals import GoalTable
 from live_spec.core.visit import Judged
 from live_spec.evaluation.promotion import may_advise, quorum_was_met
 from live_spec.events import Advice, LabelsPredicted, Verdict
-from live_specd.compare import Night, advice_on, read_night
 from live_specd.daemon import Refused
 from live_specd.journal import journals
+
+if TYPE_CHECKING:
+    from live_specd.compare import Night  # playing nights loads much that a daemon which only asks has no use for
 
 SCHEMA = "live-spec.promotion/1"
 FILE = "promotion.json"
@@ -76,6 +78,8 @@ def evidence(night: Night, config: Config, bundle: str) -> Evidence:
     Raises:
         Refused: When the journal has no answer to a question that the rule asks.
     """
+    from live_specd.compare import advice_on
+
     advisor, rule = Advisor(config), config.policy.active_rule
     stops: dict[str, _Stop] = {}
     visits: set[str] = set()
@@ -202,6 +206,8 @@ def promote(runs: tuple[Path, ...], path: Path, author: str | None, reason: str 
 
 def measure(runs: tuple[Path, ...], config: Config) -> tuple[Evidence, str | None]:
     """The evidence of journals for the bundle that answered last in them; a journal that does not fit is said."""
+    from live_specd.compare import read_night
+
     nights: list[tuple[Path, Night]] = [(run, read_night(run)) for run in runs]
     bundle = next((b for _, night in reversed(nights) for b in _bundles(night)), None)
     total = Evidence()

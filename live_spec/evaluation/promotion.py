@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from live_spec.core.forecast import Sigmas
 from live_spec.labels import INDEX
@@ -59,7 +59,7 @@ def wrong_rate_bound(n_stops: int, n_wrong: int) -> float:
     """
     if not 0 <= n_wrong <= n_stops:
         raise ValueError(f"{n_wrong} wrong stops of {n_stops}: wrong stops are among the stops")
-    return 1.0 if n_wrong == n_stops else float(beta.ppf(CERTAINTY, n_wrong + 1, n_stops - n_wrong))
+    return 1.0 if n_wrong == n_stops else float(betaincinv(n_wrong + 1, n_stops - n_wrong, CERTAINTY))
 
 
 def may_advise(n_stops: int, n_wrong: int, confidence: float) -> tuple[bool, str]:

@@ -14,6 +14,7 @@ import pytest
     [
         ("live_spec.client", "torch astropy scipy rich"),
         ("live_specd.main", "torch astropy rich"),
+        ("live_specd.promote", "torch astropy rich"),
         ("live_specd.inference", "torch"),
     ],
 )
