@@ -67,6 +67,12 @@ def free_port(around: int = 0) -> int:
         return port
 
 
+def path_with_tests() -> dict[str, str]:
+    """The environment of a process that runs a module of the tests."""
+    paths = (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", ""))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
 @dataclass
 class Daemon:
     """``live-spec serve`` on the feed at ``input``; starting it again goes on with its folder."""
@@ -80,6 +86,8 @@ class Daemon:
     extra: str = ""
     """More of the configuration."""
     output: str = field(default_factory=lambda: f"tcp://127.0.0.1:{free_port()}")
+    program: str = "live_spec"
+    """What is run: a module of the tests may be, that does something to the daemon's surroundings first."""
     process: subprocess.Popen[bytes] | None = None
 
     def start(self, *options: str, wait: bool = True) -> Daemon:
@@ -96,8 +104,8 @@ class Daemon:
             write_promotion(record, vouched)
         n_ready = self.log.count("ready, waiting")
         with (self.folder / "log").open("ab") as log:
-            command = [sys.executable, "-m", "live_spec", "serve", "--config", str(config), *options]
-            self.process = subprocess.Popen(command, stderr=log, stdout=log)
+            command = [sys.executable, "-m", self.program, "serve", "--config", str(config), *options]
+            self.process = subprocess.Popen(command, stderr=log, stdout=log, env=path_with_tests())
         if wait:
             until(
                 lambda: self.log.count("ready, waiting") > n_ready or self.ended, f"a daemon is ready: {self.log}", 60.0

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
-import os
 import random
 import shutil
 import signal
@@ -28,7 +27,7 @@ from pathlib import Path
 from live_specd.checkpoint import Checkpoints
 from live_specd.journal import Kind, Record, read_journal
 
-from helpers.daemons import Daemon
+from helpers.daemons import Daemon, path_with_tests
 from helpers.kill_source import FIELD
 from helpers.locked import key_folder
 from helpers.waiting import until
@@ -109,8 +108,7 @@ class Site:
             assert process is not None
         else:
             with (self.folder / f"{name}.log").open("ab") as log:
-                environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-                process = subprocess.Popen(self._command(name), stdout=log, stderr=log, env=environment)
+                process = subprocess.Popen(self._command(name), stdout=log, stderr=log, env=path_with_tests())
         self.running[name] = process
 
     def kill(self, name: str) -> None:
