@@ -80,8 +80,8 @@ ALARMS: dict[str, Meaning] = {
         "answer",
     ),
     "disk-low": Meaning(
-        "the disk of the journal is nearly full; without a journal the daemon stops",
-        "move or delete nights that are backed up; 'live-spec config show' names the folder",
+        "the journal's disk is nearly full, or the memory will not last the night; without either the daemon stops",
+        "disk: move or delete nights that are backed up. Memory: restart 'live-spec serve' between exposures",
         "check",
     ),
     "access": Meaning(

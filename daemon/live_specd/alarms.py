@@ -26,7 +26,7 @@ from live_specd.publisher import utc
 
 DISK_LOW_BYTES = 2 << 30
 """A night of 300 fibres and 100 exposures writes about this much."""
-DISK_CHECK_S = 60.0
+ROOM_CHECK_S = 60.0
 
 
 def change_record(change: Change) -> bytes:
@@ -72,7 +72,8 @@ class AlarmDesk:
         self._book = AlarmBook(notify.muted)
         self._known: set[bytes] = set()
         self._own: set[int] = set()
-        self._disk_due_s = 0.0
+        self._room_due_s = 0.0
+        self._short: set[str] = set()
         self._verdict: tuple[str, str, int | None] | None = None
 
     @property
@@ -134,18 +135,27 @@ class AlarmDesk:
         if self._book.is_active(kind):
             self._change(Change("cleared", kind, text=text))
 
-    def check_disk(self) -> None:
-        """Once a minute: is there room for the journal?"""
+    def check_room(self, memory: str | None) -> None:
+        """Once a minute: is there room for the journal, and will the memory last?
+
+        Args:
+            memory: Why it will not, in words.
+        """
         now_s = time.monotonic()
-        if now_s < self._disk_due_s:
+        if now_s < self._room_due_s:
             return
-        self._disk_due_s = now_s + DISK_CHECK_S
+        self._room_due_s = now_s + ROOM_CHECK_S
         free = shutil.disk_usage(self._journal.folder).free
-        if free < DISK_LOW_BYTES and not self._book.is_active("disk-low"):
+        short = {} if memory is None else {"memory": RaiseAlarm("disk-low", "serious", memory)}
+        if free < DISK_LOW_BYTES:
             text = f"{free / 1e9:.1f} GB are free on the disk of {self._journal.folder}, a night needs 2"
-            self.raised(RaiseAlarm("disk-low", "critical", text))
-        elif free >= DISK_LOW_BYTES:
-            self.over("disk-low", "room on the disk")
+            short["disk"] = RaiseAlarm("disk-low", "critical", text)
+        for what in sorted(short.keys() - self._short):
+            if self._short or not self._book.is_active("disk-low"):  # else it stood when the daemon started
+                self.raised(short[what])
+        if not short:
+            self.over("disk-low", "room on the disk and in memory")
+        self._short = set(short)
 
     def standing(self) -> tuple[Alarm, ...]:
         return self._book.standing()

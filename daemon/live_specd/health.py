@@ -29,6 +29,8 @@ from prometheus_client import (
     generate_latest,
 )
 
+from live_specd.memory import Memory
+
 log = logging.getLogger("live_specd")
 
 STUCK_S = 30.0
@@ -76,6 +78,13 @@ class Health:
         gauge = Gauge("live_spec_feed", "What the ingest has counted.", ("what",), registry=self.registry)
         for what in counts:
             gauge.labels(what).set_function(lambda what=what: float(counts[what]))  # type: ignore[misc]
+
+    def watch_memory(self, memory: Memory) -> None:
+        """Show what the daemon and its worker hold, and how that grows."""
+        held = Gauge("live_spec_memory_bytes", "Resident, daemon and worker.", registry=self.registry)
+        held.set_function(lambda: float(memory.n_bytes))
+        grows = Gauge("live_spec_memory_growth_bytes_per_hour", "NaN before two hours.", registry=self.registry)
+        grows.set_function(lambda: float("nan") if memory.per_s is None else 3600.0 * memory.per_s)
 
     def watch_disk(self, folder: Path) -> None:
         """Be not ready when the journal has no room."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -47,6 +48,7 @@ from live_specd.inference import Inference, ModelInfo
 from live_specd.ingest import Ingest
 from live_specd.journal import Damage, Journal, Kind, Record
 from live_specd.logs import say_advice
+from live_specd.memory import Memory, limit
 from live_specd.outbox import Outbox
 from live_specd.publisher import Publisher
 from live_specd.translate import Translator
@@ -122,6 +124,8 @@ class Service:
         )  # fmt: skip
         self._model, self._control, self._watchman = model, control, watchman
         self._outbox, self._health = outbox, health or Health()
+        self._memory = Memory(lambda: filter(None, (os.getpid(), inference.pid)), limit())
+        self._health.watch_memory(self._memory)
         self._overdue: str | None = None
         self._is_unsafe = False
         self._reader = journal.reader(saved.place if saved else None)
@@ -374,7 +378,7 @@ class Service:
                 self._perform(action)
                 if isinstance(action, RaiseAlarm):
                     self._alarms.raised(action)
-            self._alarms.check_disk()
+            self._alarms.check_room(self._memory.look(self._wall_ns() / 1e9))
         self._inference.poll(0.0)
 
     def _tell(self, kind: str, reports: deque[str]) -> None:

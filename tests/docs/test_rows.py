@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-OPEN = {"bad_reload", "memory_leak"}
+OPEN = {"bad_reload"}
 """Rows that wait for their test."""
 
 
