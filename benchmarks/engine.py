@@ -5,7 +5,8 @@ element networks are wider, is timed beside it. The rivals are the network's own
 products already; the network as one would write it from the paper; and astroNN's network of the same size, called in
 the fastest way found, in an environment of its own. They start from normalised spectra and end with value, epistemic
 and aleatoric sigma, and so does ``live_spec_passes_s``; ``live_spec_s`` also holds continuum, photon term, calibration
-and guard. The plain ones are timed on fewer spectra and scaled up, their cost being linear in them.
+and guard. The plain ones are timed on fewer spectra and scaled up, their cost being linear in them. ``kernels_s`` is
+the whole path by every kernel that this processor can run, whatever it would choose.
 
     python benchmarks/engine.py [--spectra 300] [--passes 100] [--threads 2] [--repeats 5] [--dropout P] [--no-astronn]
 """
@@ -32,6 +33,7 @@ from live_spec.labels import LABELS
 from live_spec.nets.bundle import Bundle, default_bundle_path
 from live_spec.nets.censored import ATMOSPHERE, ApogeeBCNNCensored
 from live_spec.nets.engine import Engine
+from live_spec.nets.engine_kernel import VARIANTS, NoKernel, load_kernel
 from live_spec.nets.layers import POOL, TAPS
 from live_spec.nets.masks import keep_masks
 from live_spec.nets.networks import Network
@@ -175,6 +177,19 @@ def passes_alone(engine: Engine, x_FC: np.ndarray[Any, Any]) -> Callable[[], obj
     return lambda: list(engine._pool.map(group, range(0, len(x_FC), engine._group)))
 
 
+def kernels() -> list[str]:
+    """Those that this processor can run, the best first."""
+
+    def runs(variant: str) -> bool:
+        try:
+            load_kernel(variant)
+        except NoKernel:
+            return False
+        return True
+
+    return [*filter(runs, VARIANTS), "shared"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description="The inference engine against the plain module, astroNN and the machine."
@@ -184,7 +199,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--dropout", type=float, help="rate of dropout, by default that of the shipped network")
-    parser.add_argument("--kernel", choices=("compiled", "shared"), help="by default the engine's own choice")
+    parser.add_argument("--kernel", choices=("compiled", *VARIANTS, "shared"), help="by default the engine's choice")
     parser.add_argument("--no-astronn", action="store_true", help="do not install and run astroNN")
     given = parser.parse_args()
 
@@ -199,6 +214,7 @@ def main() -> None:
     build_s, _ = timed(lambda: Engine(bundle, given.passes, given.threads, kernel=given.kernel).close())
     names = ("live_spec", "live_spec_passes", "shipped", "astronn", *runs)
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    by_kernel: dict[str, list[float]] = {name: [] for name in kernels()}
     floors = []
     with ExitStack() as stack:
         engine = stack.enter_context(Engine(bundle, given.passes, given.threads, kernel=given.kernel))
@@ -223,10 +239,15 @@ def main() -> None:
         except PeerFailed as failed:
             path = f"not measured: {failed}"
         alone = passes_alone(engine, x_FC)
+        others = {n: stack.enter_context(Engine(bundle, given.passes, given.threads, kernel=n)) for n in by_kernel}
+        for other in others.values():
+            other.warm_up()
         for _ in range(given.repeats):
             times["live_spec"].append(timed(lambda: engine.predict(flux_FP, ivar_FP)))
             times["live_spec_passes"].append(timed(alone))
             times["shipped"].append(timed(lambda: ours.predict(flux_FP, ivar_FP)))
+            for name, other in others.items():
+                by_kernel[name].append(timed(lambda other=other: other.predict(flux_FP, ivar_FP))[0])  # type: ignore[misc]
             if peer is not None and versions:
                 times["astronn"].append((peer.ask(f"call {rows}")["seconds"], float("nan")))
             floors.append(roofline(bundle, given.spectra, given.passes, given.threads))
@@ -251,7 +272,7 @@ def main() -> None:
         "ratio": astronn_s / live_s if astronn_s else None, "roofline_fraction": floor["floor_s"] / live_s,
         "rss_mib": rss_mib, "kernel": kernel, "threads": given.threads, "repeats": given.repeats,
         "live_spec_passes_s": medians["live_spec_passes"][0], "textbook_s": medians["textbook"][0],
-        "shipped_s": medians["shipped"][0],
+        "shipped_s": medians["shipped"][0], "kernels_s": {n: statistics.median(s) for n, s in by_kernel.items()},
         "ratio_passes": astronn_s / medians["live_spec_passes"][0] if astronn_s else None,
         "ratio_plain_module": medians["plain_module"][0] / live_s, "ratio_textbook": medians["textbook"][0] / live_s,
         "roofline_fraction_passes": floor["floor_s"] / medians["live_spec_passes"][0],

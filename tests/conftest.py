@@ -7,8 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from live_spec.nets.engine_kernel import VARIANTS
+
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+
+
+@pytest.fixture(params=["best", *(pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS)])
+def variant(request: pytest.FixtureRequest) -> str | None:
+    """The best kernel of this machine, ``None``, then by name every one that it can run."""
+    from helpers.kernels import why_not
+
+    name = None if request.param == "best" else request.param
+    if why := why_not(name):
+        pytest.skip(f"no compiled kernel: {why}")
+    return name
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ from live_spec.nets.bundle import Bundle
 from live_spec.nets.engine_blocks import BLOCK, BlockPasses
 from live_spec.nets.engine_compiled import CompiledPasses
 from live_spec.nets.engine_guard import CompiledGuard
-from live_spec.nets.engine_kernel import NoKernel
+from live_spec.nets.engine_kernel import VARIANTS, NoKernel
 from live_spec.nets.engine_layout import Layout
 from live_spec.nets.engine_passes import GROUP, SharedMaskPasses, Workspace
 from live_spec.nets.engine_plain import PlainPasses
@@ -98,8 +98,9 @@ class Engine:
         passes: Dropout passes; by default the number the bundle was calibrated with.
         threads: CPU threads; by default all cores. Does not change any bit of a result.
         device: ``"cpu"`` or ``"cuda"``.
-        kernel: On a CPU ``"compiled"``, which needs a C++ compiler and AVX512-BF16, or ``"shared"``, fast passes in
-            torch; by default the first that can be had, and :attr:`notice` tells when it is the second. On a GPU
+        kernel: On a CPU ``"compiled"``, which needs a C++ compiler and AVX2, or ``"shared"``, fast passes in torch; by
+            default the first that can be had, and :attr:`notice` tells when it is the second. A name of
+            :data:`live_spec.nets.engine_kernel.VARIANTS` is a compiled one for less than the processor has. On a GPU
             ``"blocks"``, large products; for its tests on a CPU too. ``"plain"`` is the network's own module, for
             comparison. They agree to rounding, not to the bit, and with the last two a spectrum's last bits may depend
             on its neighbours.
@@ -126,7 +127,7 @@ class Engine:
             raise ValueError(f"the engine runs on 'cpu' or 'cuda', not {device!r}")
         if device == "cuda" and not torch.cuda.is_available():
             raise ValueError("the engine was asked to run on 'cuda', but torch finds no GPU")
-        kernels = ("compiled", "shared", "blocks", "plain") if device == "cpu" else ("blocks", "plain")
+        kernels = ("compiled", *VARIANTS, "shared", "blocks", "plain") if device == "cpu" else ("blocks", "plain")
         if kernel not in (None, *kernels):
             raise ValueError(f"on {device!r} the engine has no kernel {kernel!r}")
         network = bundle.network()
@@ -136,15 +137,19 @@ class Engine:
         self._predict_group: Callable[[Float32, Float32], tuple[Float64, Float64]]
         self._blocks: BlockPasses | None = None
         workers = self.threads
-        if self.kernel == "compiled":
+        if self.kernel in ("compiled", *VARIANTS):
+            variant = None if self.kernel == "compiled" else self.kernel
             try:
-                self._compiled = CompiledPasses(Layout(network), keep, network.dropout)
-                self._compiled_guard = self._compile_guard()
+                self.kernel, self._compiled = (
+                    "compiled",
+                    CompiledPasses(Layout(network), keep, network.dropout, variant),
+                )
+                self._compiled_guard = self._compile_guard(variant)
                 self._predict_group, self._group = self._on_compiled, engine_compiled.GROUP
             except NoKernel as error:
                 if kernel is not None:
                     raise ValueError(f"the engine's compiled kernel cannot be had: {error}") from error
-                self.kernel, self.notice = "shared", f"{error}: dropout passes run in torch, some five times as long"
+                self.kernel, self.notice = "shared", f"{error}: dropout passes run in torch, three to six times as long"
         if self.kernel == "shared":
             layout = Layout(network)
             self._shared = SharedMaskPasses(layout, keep, network.dropout)
@@ -171,7 +176,8 @@ class Engine:
 
     @property
     def _numbers(self) -> str:
-        return "bf16" if self.kernel in ("compiled", "blocks") else "f32"
+        variant = self._compiled.variant if self.kernel == "compiled" else ""
+        return "bf16" if self.kernel == "blocks" or variant == "avx512-bf16" else f"f32 {variant}".strip()
 
     def warm_up(self) -> None:
         """Make buffers, record a GPU's work and touch all weights, so that the first spectra do not wait for it."""
@@ -244,8 +250,8 @@ class Engine:
         )
         return guard.share_of_limit(measured), guard.judge(x_GC, ivar_GC, value_GL, measured)[1]
 
-    def _compile_guard(self) -> CompiledGuard | None:
-        return None if self.bundle.guard is None else CompiledGuard(self.bundle.guard)
+    def _compile_guard(self, variant: str | None = None) -> CompiledGuard | None:
+        return None if self.bundle.guard is None else CompiledGuard(self.bundle.guard, variant)
 
     def _scratch(self, of: CompiledPasses | CompiledGuard) -> torch.Tensor:
         """This thread's working memory, made once."""

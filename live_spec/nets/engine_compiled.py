@@ -2,9 +2,9 @@
 
 A pass differs from one that drops nothing only where it drops something, and the masks are the same for every spectrum:
 so the first dense layer is taken in full once a spectrum, in float32, and a pass adds what its dropped units change,
-position by position. Positions that lost nothing cost nothing (45 % at a rate of 3 %, a tenth at 10 %); and bfloat16
-rounds the small difference alone, so that sigma moves by less than 0.1 % (``benchmarks/engine.md``, asserted in the
-tests).
+position by position. Positions that lost nothing cost nothing (45 % at a rate of 3 %, a tenth at 10 %); and bfloat16,
+on processors that multiply it, rounds the small difference alone, so that sigma moves by less than 0.1 %
+(``benchmarks/engine.md``, asserted in the tests).
 
 What is here lays a network's weights and masks out as the kernel reads them: matrices in panels of 96 columns, widths
 filled up to multiples of 16 with zeros, masks as lists of what is dropped.
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from live_spec.labels import INDEX, N_LABELS
-from live_spec.nets.engine_kernel import NoKernel, load_kernel
+from live_spec.nets.engine_kernel import NoKernel, load_kernel, variant_of
 from live_spec.nets.engine_layout import WINDOW, Layout
 from live_spec.nets.layers import POOL, TAPS
 from live_spec.nets.panels import LANES, PANEL, Kept, panels, up, wide
@@ -54,7 +54,7 @@ class _Network(ctypes.Structure):
             (name, _POINTER)
             for name in ("conv1", "conv1_bias", "window", "conv2_bias", "conv2_to", "starts", "dropped")
         ),
-        *((name, _POINTER) for name in ("dense1_pairs", "dense1", "back1", "bias1")),
+        *((name, _POINTER) for name in ("dense1_packed", "dense1", "back1", "bias1")),
         *((name, _POINTER) for name in ("keep_hidden", "dense2", "back2", "bias2", "heads", "heads_bias")),
         *((name, _POINTER) for name in ("shared", "shares", "elements")),
     )
@@ -73,14 +73,18 @@ class CompiledPasses:
         layout: The network's weights; two filters in the first convolution, four in the second.
         keep: Masks by layer name, as :func:`live_spec.nets.masks.keep_masks` draws them.
         rate: The dropout rate they were drawn with.
+        variant: Of the kernel, by default the best.
     Raises:
         NoKernel: When this machine cannot compile or run the kernel, or the network's convolutions are of other sizes.
     """
 
-    def __init__(self, layout: Layout, keep: Mapping[str, NDArray[np.bool_]], rate: float) -> None:
+    def __init__(
+        self, layout: Layout, keep: Mapping[str, NDArray[np.bool_]], rate: float, variant: str | None = None
+    ) -> None:
         if (layout.channels, layout.filters) != (2, 4):
             raise NoKernel(f"the kernel is for 2 and 4 filters, not {layout.channels} and {layout.filters}")
-        self._library = load_kernel()
+        self._library = load_kernel(variant)
+        self.variant = variant_of(self._library)
         self.n_passes, self.n_pixels = len(keep["d3"]), layout.n_pixels
         self._kept = Kept()
         self._net = net = _Network()
@@ -162,7 +166,7 @@ class CompiledPasses:
         n_h, n_d = up(len(layout.bias1_H)), up(len(layout.bias2_H))
         net.hidden, net.last = n_h, n_d
         dense1_FH, dense2_HD = wide(layout.dense1_FH), wide(layout.dense2_HH, n_h) * scale
-        net.dense1_pairs = at(_paired(dense1_FH * scale, layout.n_pooled))
+        net.dense1_packed = at(_packed(dense1_FH * scale, layout.n_pooled, self.variant))
         net.dense1, net.back1 = at(panels(dense1_FH)), at(panels(dense1_FH.t()))
         net.dense2, net.back2 = at(panels(dense2_HD)), at(panels(dense2_HD.t()))
         net.bias1, net.bias2 = at(wide(layout.bias1_H[None])), at(wide(layout.bias2_H[None]))
@@ -203,10 +207,11 @@ class CompiledPasses:
         net.elements = self._kept.structures(array)
 
 
-def _paired(dense1_FH: Tensor, n_pooled: int) -> Tensor:
-    """The first dense layer's rows in pairs of bfloat16, channels 0 and 1, 2 and 3, chunk after chunk, in panels."""
+def _packed(dense1_FH: Tensor, n_pooled: int, variant: str) -> Tensor:
+    """The first dense layer's rows, chunk after chunk, in panels; as pairs of bfloat16 for a kernel that takes them."""
+    per_pack = 2 if variant == "avx512-bf16" else 1
     n_h, n_chunks = dense1_FH.shape[1], up(n_pooled, CHUNK) // CHUNK
     rows = torch.nn.functional.pad(dense1_FH, (0, 0, 0, n_chunks * CHUNK * 4 - len(dense1_FH)))
-    pairs = rows.view(n_chunks, CHUNK * 2, 2, n_h).transpose(2, 3)  # chunk, pair, column, of pair
-    in_panels = [panel.flatten(1) for panel in torch.split(pairs, PANEL * LANES, dim=2)]
-    return torch.cat(in_panels, 1).contiguous().bfloat16().view(torch.int16)
+    packs = rows.view(n_chunks, CHUNK * 4 // per_pack, per_pack, n_h).transpose(2, 3)  # chunk, pack, column, of pack
+    in_panels = torch.cat([panel.flatten(1) for panel in torch.split(packs, PANEL * LANES, dim=2)], 1).contiguous()
+    return in_panels.bfloat16().view(torch.int16) if per_pack == 2 else in_panels

@@ -29,15 +29,18 @@ class _Components(ctypes.Structure):
 class CompiledGuard:
     """:meth:`Guard.measure` for groups of spectra, each as if it were alone; immutable, so that threads share it.
 
+    Args:
+        guard: Whose numbers it gives.
+        variant: Of the kernel, by default the best.
     Raises:
         NoKernel: When this machine cannot compile or run the kernel, or the guard has more components than it takes.
     """
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, variant: str | None = None) -> None:
         n_components, n_pixels = guard.components_KC.shape
         if n_components > LANES * PANEL:
             raise NoKernel(f"the kernel takes {LANES * PANEL} components of the domain guard, not {n_components}")
-        self._library, self._kept = load_kernel(), Kept()
+        self._library, self._kept = load_kernel(variant), Kept()
         components_KC = torch.as_tensor(guard.components_KC, dtype=torch.float32)
         own = self._own = _Components(n_components, n_pixels, guard.floor**2, CLIP)
         own.by_component = self._kept.at(panels(components_KC))

@@ -1,20 +1,20 @@
-// The dropout passes and the photon term of a group of spectra, for processors with AVX512-BF16.
+// The dropout passes and the photon term of a group of spectra.
 //
-// Compiled and called by engine_compiled.py, which lays out the weights. A spectrum's arithmetic is the same whatever
-// spectra are beside it: every sum runs in one fixed order. All is float32, but for one product: what a pass changes in
-// the units before the first dense layer, times that layer, is taken in bfloat16 and summed in float32.
+// Compiled behind kernel_vectors.cpp and called by engine_compiled.py, which lays out the weights. A spectrum's arithmetic
+// is the same whatever spectra are beside it: every sum runs in one fixed order. All is float32, but for one product where
+// the processor can: what a pass changes in the units before the first dense layer, times that layer, is taken in bfloat16
+// and summed in float32.
 //
 // Letters: C pixels, J pooled positions, S passes, n spectra (at most 16). Widths of layers are multiples of 16.
 // A "panel" holds up to 96 columns of a matrix, row after row: what one pass over memory needs.
-#include <immintrin.h>
-#include <stdint.h>
-#include <string.h>
 
 namespace {
 
-constexpr int LANES = 16, PANEL = 6, ROWS = 4, TAPS = 8, FILTERS = 4, POOL = 4;
+constexpr int PANEL = 6, ROWS = NARROW ? 6 : 4, TAPS = 8, FILTERS = 4, POOL = 4;
 constexpr int UNITS = 22;                 // of a window: 11 pixels, both channels of each
 constexpr int OUTPUTS = POOL * FILTERS;   // of the second convolution under one pool
+constexpr int AT_ONCE = NARROW ? 4 : OUTPUTS;
+constexpr int PACKS = FILTERS / PER_PACK;
 constexpr int CHUNK = 64;                 // positions at a time: all passes go by while they are in cache
 constexpr int DEPTH = 64;                 // rows of a panel at a time
 
@@ -40,7 +40,7 @@ struct Network {
     const float *conv2_to;                     // the second convolution transposed, (tap of pool, 4, 24)
     const int32_t *starts;                     // first word of every chunk and pass, and the end
     const uint32_t *dropped;                   // bits of a position's dropped units, dropped outputs, place in its chunk
-    const uint32_t *dense1_pairs;              // pairs of bfloat16, scaled by 1 / keep_rate
+    const Packed *dense1_packed;               // scaled by 1 / keep_rate
     const float *dense1, *back1, *bias1;
     const uint16_t *keep_hidden;
     const float *dense2, *back2, *bias2;  // dense2 and back2 scaled by 1 / keep_rate, as all second layers are
@@ -53,32 +53,38 @@ struct Network {
 
 namespace {
 
+// Of a panel NV vectors wide, W of them at a time.
+constexpr int at_a_time(int NV) { return NARROW ? 1 : NV; }
+
 template <int M, int NV>
 void multiply_tile(const float *a, size_t lda, int depth, const float *b, float *c, size_t ldc) {
-    __m512 sum[M][NV];
+    constexpr int W = at_a_time(NV);
+    Vec sum[M][W];
     for (int i = 0; i < M; ++i)
-        for (int v = 0; v < NV; ++v) sum[i][v] = _mm512_loadu_ps(c + i * ldc + LANES * v);
+        for (int v = 0; v < W; ++v) sum[i][v] = load(c + i * ldc + LANES * v);
     for (int k = 0; k < depth; ++k, b += LANES * NV) {
-        __m512 row[NV];
-        for (int v = 0; v < NV; ++v) row[v] = _mm512_loadu_ps(b + LANES * v);
+        Vec row[W];
+        for (int v = 0; v < W; ++v) row[v] = load(b + LANES * v);
         for (int i = 0; i < M; ++i) {
-            const __m512 x = _mm512_set1_ps(a[i * lda + k]);
-            for (int v = 0; v < NV; ++v) sum[i][v] = _mm512_fmadd_ps(x, row[v], sum[i][v]);
+            const Vec x = all(a[i * lda + k]);
+            for (int v = 0; v < W; ++v) sum[i][v] = fma(x, row[v], sum[i][v]);
         }
     }
     for (int i = 0; i < M; ++i)
-        for (int v = 0; v < NV; ++v) _mm512_storeu_ps(c + i * ldc + LANES * v, sum[i][v]);
+        for (int v = 0; v < W; ++v) store(c + i * ldc + LANES * v, sum[i][v]);
 }
 
 template <int NV>
 void multiply_panel(int m, int depth, const float *a, size_t lda, const float *b, float *c, size_t ldc) {
     for (int k = 0; k < depth; k += DEPTH) {
         const int n = depth - k < DEPTH ? depth - k : DEPTH;
-        int i = 0;
-        for (; i + ROWS <= m; i += ROWS)
-            multiply_tile<ROWS, NV>(a + i * lda + k, lda, n, b + (size_t)k * LANES * NV, c + i * ldc, ldc);
-        for (; i < m; ++i)
-            multiply_tile<1, NV>(a + i * lda + k, lda, n, b + (size_t)k * LANES * NV, c + i * ldc, ldc);
+        for (int v = 0; v < NV; v += at_a_time(NV)) {
+            const float *from = b + (size_t)k * LANES * NV + LANES * v;
+            int i = 0;
+            for (; i + ROWS <= m; i += ROWS)
+                multiply_tile<ROWS, NV>(a + i * lda + k, lda, n, from, c + i * ldc + LANES * v, ldc);
+            for (; i < m; ++i) multiply_tile<1, NV>(a + i * lda + k, lda, n, from, c + i * ldc + LANES * v, ldc);
+        }
     }
 }
 
@@ -107,23 +113,13 @@ void multiply(int m, int columns, int depth, const float *a, size_t lda, const f
 
 // ReLU, and 0 where a unit is dropped; without ``keep`` all are kept.
 void rectify(float *x, size_t n, const uint16_t *keep) {
-    const __m512 zero = _mm512_setzero_ps();
-    for (size_t i = 0; i < n; i += LANES) {
-        const __mmask16 kept = keep ? keep[i / LANES] : 0xFFFF;
-        _mm512_storeu_ps(x + i, _mm512_maskz_max_ps(kept, _mm512_loadu_ps(x + i), zero));
-    }
+    for (size_t i = 0; i < n; i += LANES)
+        store(x + i, only(lanes(keep ? keep[i / LANES] : 0xFFFF), larger(load(x + i), zero())));
 }
 
 // x where y is positive, else 0, times a number.
 void gate(float *x, const float *y, size_t n, float factor) {
     for (size_t i = 0; i < n; ++i) x[i] = y[i] > 0 ? x[i] * factor : 0.0f;
-}
-
-// Lane by lane a pair of bfloat16, the first in the lower half.
-inline __m512i woven_pairs(__m512 first, __m512 second) {
-    const __m512i weave = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5,
-                                           20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-    return _mm512_permutexvar_epi16(weave, (__m512i)_mm512_cvtne2ps_pbh(second, first));
 }
 
 // ---- what no dropout touches --------------------------------------------------------------------------------------
@@ -136,10 +132,9 @@ void first_convolution(const Network &net, const float *x, float *padded, float 
     memset(woven, 0, sizeof(float) * 2 * width);
     for (int i = 0; i < 2; ++i) {
         for (int q = 0; q < C; q += LANES) {  // the last of them writes into what is beyond the spectrum
-            __m512 sum = _mm512_set1_ps(net.conv1_bias[i]);
-            for (int t = 0; t < TAPS; ++t)
-                sum = _mm512_fmadd_ps(_mm512_loadu_ps(padded + q + t), _mm512_set1_ps(net.conv1[2 * t + i]), sum);
-            _mm512_storeu_ps(plain + q, _mm512_max_ps(sum, _mm512_setzero_ps()));
+            Vec sum = all(net.conv1_bias[i]);
+            for (int t = 0; t < TAPS; ++t) sum = fma(load(padded + q + t), all(net.conv1[2 * t + i]), sum);
+            store(plain + q, larger(sum, zero()));
         }
         for (int q = 0; q < C; ++q) woven[2 * (q + 3) + i] = plain[q];
     }
@@ -153,26 +148,31 @@ struct Chunk {
     float window[2 * (POOL * CHUNK + TAPS)][LANES];  // unit u of position j is number 8 j + u
     float outputs[CHUNK][OUTPUTS][LANES];            // nothing dropped, as is the next
     float pooled[CHUNK][FILTERS][LANES];
-    uint32_t change[CHUNK][FILTERS / 2][LANES];      // pairs of bfloat16: pooled units of a pass minus the above
+    Packed change[CHUNK][PACKS][LANES];              // pooled units of a pass minus the above
     uint8_t place[CHUNK];                            // of the positions that changed
 };
+
+inline Vec top_of(const Vec *outputs, int c) {
+    return larger(larger(outputs[c], outputs[4 + c]), larger(outputs[8 + c], outputs[12 + c]));
+}
 
 void fill(const Network &net, Chunk &chunk, const float *woven, int first, int n) {
     for (int u = 0; u < 2 * (POOL * CHUNK + TAPS); ++u)
         for (int g = 0; g < n; ++g) chunk.window[u][g] = woven[(size_t)g * 2 * net.width + 8 * first + u];
     for (int j = 0; j < CHUNK; ++j) {
-        __m512 sum[OUTPUTS];
-        for (int o = 0; o < OUTPUTS; ++o) sum[o] = _mm512_set1_ps(net.window[UNITS * OUTPUTS + o]);
-        for (int u = 0; u < UNITS; ++u) {
-            const __m512 x = _mm512_load_ps(chunk.window[8 * j + u]);
-            for (int o = 0; o < OUTPUTS; ++o)
-                sum[o] = _mm512_fmadd_ps(x, _mm512_set1_ps(net.window[u * OUTPUTS + o]), sum[o]);
+        Vec outputs[OUTPUTS];
+        for (int first_o = 0; first_o < OUTPUTS; first_o += AT_ONCE) {
+            const float *weights = net.window + first_o;
+            Vec sum[AT_ONCE];
+            for (int o = 0; o < AT_ONCE; ++o) sum[o] = all(weights[UNITS * OUTPUTS + o]);
+            for (int u = 0; u < UNITS; ++u) {
+                const Vec x = load(chunk.window[8 * j + u]);
+                for (int o = 0; o < AT_ONCE; ++o) sum[o] = fma(x, all(weights[u * OUTPUTS + o]), sum[o]);
+            }
+            for (int o = 0; o < AT_ONCE; ++o) outputs[first_o + o] = sum[o];
         }
-        for (int o = 0; o < OUTPUTS; ++o) _mm512_store_ps(chunk.outputs[j][o], sum[o]);
-        for (int c = 0; c < FILTERS; ++c) {
-            const __m512 top = _mm512_max_ps(_mm512_max_ps(sum[c], sum[4 + c]), _mm512_max_ps(sum[8 + c], sum[12 + c]));
-            _mm512_store_ps(chunk.pooled[j][c], _mm512_max_ps(top, _mm512_setzero_ps()));
-        }
+        for (int o = 0; o < OUTPUTS; ++o) store(chunk.outputs[j][o], outputs[o]);
+        for (int c = 0; c < FILTERS; ++c) store(chunk.pooled[j][c], larger(top_of(outputs, c), zero()));
     }
 }
 
@@ -200,25 +200,26 @@ void store_pooled(const Network &net, const Chunk &chunk, int first, int n, floa
 
 // What a pass changes in the pooled units of a chunk; the number of positions.
 int drop(const Network &net, Chunk &chunk, const uint32_t *words, int n_words) {
-    const __m512 zero = _mm512_setzero_ps();
     for (int a = 0; a < n_words; ++a) {
         const uint32_t word = words[a], j = word >> 26;
-        __m512 sum[OUTPUTS];
-        for (int o = 0; o < OUTPUTS; ++o) sum[o] = _mm512_load_ps(chunk.outputs[j][o]);
-        for (uint32_t bits = word & ((1u << UNITS) - 1); bits; bits &= bits - 1) {
-            const int u = __builtin_ctz(bits);
-            const __m512 x = _mm512_load_ps(chunk.window[8 * j + u]);
-            for (int o = 0; o < OUTPUTS; ++o)
-                sum[o] = _mm512_fnmadd_ps(x, _mm512_set1_ps(net.window[u * OUTPUTS + o]), sum[o]);
+        Vec outputs[OUTPUTS];
+        for (int first_o = 0; first_o < OUTPUTS; first_o += AT_ONCE) {
+            const float *weights = net.window + first_o;
+            Vec sum[AT_ONCE];
+            for (int o = 0; o < AT_ONCE; ++o) sum[o] = load(chunk.outputs[j][first_o + o]);
+            for (uint32_t bits = word & ((1u << UNITS) - 1); bits; bits &= bits - 1) {
+                const int u = __builtin_ctz(bits);
+                const Vec x = load(chunk.window[8 * j + u]);
+                for (int o = 0; o < AT_ONCE; ++o) sum[o] = fnma(x, all(weights[u * OUTPUTS + o]), sum[o]);
+            }
+            for (int o = 0; o < AT_ONCE; ++o) outputs[first_o + o] = sum[o];
         }
-        __m512 change[FILTERS];
+        Vec change[FILTERS];
         for (int c = 0; c < FILTERS; ++c) {
-            const __mmask16 kept = (word >> (UNITS + c)) & 1 ? 0 : 0xFFFF;
-            const __m512 top = _mm512_max_ps(_mm512_max_ps(sum[c], sum[4 + c]), _mm512_max_ps(sum[8 + c], sum[12 + c]));
-            change[c] = _mm512_sub_ps(_mm512_maskz_max_ps(kept, top, zero), _mm512_load_ps(chunk.pooled[j][c]));
+            const Mask kept = lanes((word >> (UNITS + c)) & 1 ? 0 : 0xFFFF);
+            change[c] = minus(only(kept, larger(top_of(outputs, c), zero())), load(chunk.pooled[j][c]));
         }
-        for (int h = 0; h < FILTERS / 2; ++h)
-            _mm512_store_si512(chunk.change[a][h], woven_pairs(change[2 * h], change[2 * h + 1]));
+        for (int h = 0; h < PACKS; ++h) store_pack(chunk.change[a][h], change + PER_PACK * h);
         chunk.place[a] = j;
     }
     return n_words;
@@ -226,60 +227,61 @@ int drop(const Network &net, Chunk &chunk, const uint32_t *words, int n_words) {
 
 // c (M spectra, panel) += changes times the panel's rows of the positions that changed.
 template <int M, int NV>
-void multiply_changes(const Chunk &chunk, int g, int n_words, const uint32_t *panel, float *c, size_t ldc) {
-    __m512 sum[M][NV];
-    for (int i = 0; i < M; ++i)
-        for (int v = 0; v < NV; ++v) sum[i][v] = _mm512_loadu_ps(c + i * ldc + LANES * v);
-    for (int a = 0; a < n_words; ++a)
-        for (int h = 0; h < FILTERS / 2; ++h) {
-            const uint32_t *from = panel + (size_t)(chunk.place[a] * 2 + h) * LANES * NV;
-            __m512bh row[NV];
-            for (int v = 0; v < NV; ++v) row[v] = (__m512bh)_mm512_load_si512(from + LANES * v);
-            for (int i = 0; i < M; ++i) {
-                const __m512bh x = (__m512bh)_mm512_set1_epi32(chunk.change[a][h][g + i]);
-                for (int v = 0; v < NV; ++v) sum[i][v] = _mm512_dpbf16_ps(sum[i][v], x, row[v]);
+void multiply_changes(const Chunk &chunk, int g, int n_words, const Packed *panel, float *c, size_t ldc) {
+    constexpr int W = at_a_time(NV);
+    for (int first = 0; first < NV; first += W, c += LANES * W) {
+        Vec sum[M][W];
+        for (int i = 0; i < M; ++i)
+            for (int v = 0; v < W; ++v) sum[i][v] = load(c + i * ldc + LANES * v);
+        for (int a = 0; a < n_words; ++a)
+            for (int h = 0; h < PACKS; ++h) {
+                const Packed *from = panel + (size_t)(chunk.place[a] * PACKS + h) * LANES * NV + LANES * first;
+                Pack row[W];
+                for (int v = 0; v < W; ++v) row[v] = load_pack(from + LANES * v);
+                for (int i = 0; i < M; ++i) {
+                    const Pack x = all_packs(chunk.change[a][h][g + i]);
+                    for (int v = 0; v < W; ++v) sum[i][v] = fma_packs(x, row[v], sum[i][v]);
+                }
             }
-        }
-    for (int i = 0; i < M; ++i)
-        for (int v = 0; v < NV; ++v) _mm512_storeu_ps(c + i * ldc + LANES * v, sum[i][v]);
+        for (int i = 0; i < M; ++i)
+            for (int v = 0; v < W; ++v) store(c + i * ldc + LANES * v, sum[i][v]);
+    }
 }
 
-template <int NV>
-void multiply_spectra(const Chunk &chunk, int n, int n_words, const uint32_t *panel, float *c, size_t ldc) {
-    for (int g = 0; g < n; g += ROWS) switch (n - g) {
-            case 1: multiply_changes<1, NV>(chunk, g, n_words, panel, c + g * ldc, ldc); break;
-            case 2: multiply_changes<2, NV>(chunk, g, n_words, panel, c + g * ldc, ldc); break;
-            case 3: multiply_changes<3, NV>(chunk, g, n_words, panel, c + g * ldc, ldc); break;
-            default: multiply_changes<ROWS, NV>(chunk, g, n_words, panel, c + g * ldc, ldc);
-        }
+// The same of spectra g to n, M at a time.
+template <int NV, int M = ROWS>
+void multiply_spectra(const Chunk &chunk, int g, int n, int n_words, const Packed *panel, float *c, size_t ldc) {
+    for (; n - g >= M; g += M) multiply_changes<M, NV>(chunk, g, n_words, panel, c + g * ldc, ldc);
+    if constexpr (M > 1)
+        if (g < n) multiply_spectra<NV, M - 1>(chunk, g, n, n_words, panel, c, ldc);
 }
 
 // The first dense layer of every pass minus that of one that drops nothing, (n, S, hidden), and the pooled units of
-// ``store_pooled``. The difference is small and sparse: in bfloat16 nothing is lost, and most passes skip most work.
+// ``store_pooled``. The difference is small and sparse: in bfloat16 little is lost, and most passes skip most work.
 void convolve(const Network &net, const float *woven, int n, Chunk &chunk, float *pooled, uint8_t *winner, float *hidden) {
     const int S = net.S, H = net.hidden, F_wide = round_up(FILTERS * net.J);
     memset(hidden, 0, sizeof(float) * n * S * H);
     memset(chunk.window, 0, sizeof chunk.window);
-    const uint32_t *weights = net.dense1_pairs;
-    for (int first = 0, at = 0; first < net.J; first += CHUNK, weights += (size_t)CHUNK * FILTERS / 2 * H) {
+    const Packed *weights = net.dense1_packed;
+    for (int first = 0, at = 0; first < net.J; first += CHUNK, weights += (size_t)CHUNK * PACKS * H) {
         fill(net, chunk, woven, first, n);
         store_pooled(net, chunk, first, n, pooled, pooled + (size_t)n * F_wide, winner);
         for (int s = 0; s < S; ++s, ++at) {
             const int n_words = drop(net, chunk, net.dropped + net.starts[at], net.starts[at + 1] - net.starts[at]);
-            const uint32_t *panel = weights;
+            const Packed *panel = weights;
             for (int v = 0; v < H; v += LANES * PANEL) {
                 const int nv = (H - v) / LANES < PANEL ? (H - v) / LANES : PANEL;
                 float *c = hidden + (size_t)s * H + v;
                 const size_t ldc = (size_t)S * H;
                 switch (nv) {
-                    case 1: multiply_spectra<1>(chunk, n, n_words, panel, c, ldc); break;
-                    case 2: multiply_spectra<2>(chunk, n, n_words, panel, c, ldc); break;
-                    case 3: multiply_spectra<3>(chunk, n, n_words, panel, c, ldc); break;
-                    case 4: multiply_spectra<4>(chunk, n, n_words, panel, c, ldc); break;
-                    case 5: multiply_spectra<5>(chunk, n, n_words, panel, c, ldc); break;
-                    default: multiply_spectra<PANEL>(chunk, n, n_words, panel, c, ldc);
+                    case 1: multiply_spectra<1>(chunk, 0, n, n_words, panel, c, ldc); break;
+                    case 2: multiply_spectra<2>(chunk, 0, n, n_words, panel, c, ldc); break;
+                    case 3: multiply_spectra<3>(chunk, 0, n, n_words, panel, c, ldc); break;
+                    case 4: multiply_spectra<4>(chunk, 0, n, n_words, panel, c, ldc); break;
+                    case 5: multiply_spectra<5>(chunk, 0, n, n_words, panel, c, ldc); break;
+                    default: multiply_spectra<PANEL>(chunk, 0, n, n_words, panel, c, ldc);
                 }
-                panel += (size_t)CHUNK * FILTERS / 2 * LANES * nv;
+                panel += (size_t)CHUNK * PACKS * LANES * nv;
             }
         }
     }
@@ -301,8 +303,7 @@ void finish(const Network &net, float *hidden, const float *whole, const float *
         const Element &own = net.elements[e];
         for (int s = 0; s < S; ++s)
             for (int h = 0; h < own.hidden1; h += LANES)
-                _mm512_storeu_ps(masked + (size_t)s * own.hidden1 + h,
-                                 _mm512_maskz_loadu_ps(own.keep1[(s * own.hidden1 + h) / LANES], first[e] + h));
+                store(masked + (size_t)s * own.hidden1 + h, only(lanes(own.keep1[(s * own.hidden1 + h) / LANES]), load(first[e] + h)));
         multiply(S, own.hidden2, own.hidden1, masked, own.hidden1, own.kernel2, own.bias2, units + own.unit, net.n_units);
         for (int s = 0; s < S; ++s)
             rectify(units + (size_t)s * net.n_units + own.unit, own.hidden2, own.keep2 + s * (own.hidden2 / LANES));
@@ -330,8 +331,8 @@ void through_convolutions(const Network &net, const float *back, const float *po
                 c = _mm256_fmadd_ps(x, _mm256_loadu_ps(to + 16), c);
             }
         const __m256 sum = _mm256_add_ps(_mm256_add_ps(a, once), twice);
-        const __mmask8 lit = _mm256_cmp_ps_mask(_mm256_loadu_ps(woven + 8 * j), _mm256_setzero_ps(), _CMP_GT_OQ);
-        _mm256_storeu_ps(line + 8 * j, _mm256_maskz_mov_ps(lit, sum));
+        const __m256 lit = _mm256_cmp_ps(_mm256_loadu_ps(woven + 8 * j), _mm256_setzero_ps(), _CMP_GT_OQ);
+        _mm256_storeu_ps(line + 8 * j, _mm256_and_ps(lit, sum));
         once = b;
         twice = third;
         third = c;
@@ -341,22 +342,20 @@ void through_convolutions(const Network &net, const float *back, const float *po
     for (int q = 0; q < net.C; ++q) plane[q + 4] = line[2 * (q + 3)];
     for (int q = 0; q < net.C; ++q) plane[width + q + 4] = line[2 * (q + 3) + 1];
     for (int p = 0; p < net.C; p += LANES) {
-        __m512 sum = _mm512_setzero_ps();
+        Vec sum = zero();
         for (int t = 0; t < TAPS; ++t)
-            for (int i = 0; i < 2; ++i)
-                sum = _mm512_fmadd_ps(_mm512_loadu_ps(plane + i * width + p + 7 - t), _mm512_set1_ps(net.conv1[2 * t + i]), sum);
-        _mm512_storeu_ps(pixels + p, sum);
+            for (int i = 0; i < 2; ++i) sum = fma(load(plane + i * width + p + 7 - t), all(net.conv1[2 * t + i]), sum);
+        store(pixels + p, sum);
     }
 }
 
 float weighted_product(const float *x, const float *y, const float *weight, int n) {
-    __m512 sum = _mm512_setzero_ps();
+    Vec sum = zero();
     for (int i = 0; i < n; i += LANES) {
-        const __mmask16 inside = n - i < LANES ? (1u << (n - i)) - 1 : 0xFFFF;
-        const __m512 xy = _mm512_mul_ps(_mm512_maskz_loadu_ps(inside, x + i), _mm512_maskz_loadu_ps(inside, y + i));
-        sum = _mm512_fmadd_ps(xy, _mm512_maskz_loadu_ps(inside, weight + i), sum);
+        const Mask inside = first_lanes(n - i);
+        sum = fma(times(load(inside, x + i), load(inside, y + i)), load(inside, weight + i), sum);
     }
-    return _mm512_reduce_add_ps(sum);
+    return total(sum);
 }
 
 struct Scratch {

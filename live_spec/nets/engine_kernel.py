@@ -2,8 +2,8 @@
 
 The sources ship with the package. At first use it is compiled for this very processor (two to three s) and kept in
 the user's cache directory under a name that holds a hash of the source, the compiler and the processor, so that any
-change makes a new file and processes may race for it. Without a compiler, or on a processor without the instructions,
-the engine and the training keep to torch and say so.
+change makes a new file and processes may race for it. Without a compiler, or on a processor without AVX2, the engine
+keeps to torch and says so; training does without a compiler.
 """
 
 from __future__ import annotations
@@ -15,10 +15,15 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
+VARIANTS = {"avx512-bf16": {"avx512_bf16", "avx512bw"}, "avx512": {"avx512f"}, "avx2": {"avx2", "fma"}}
+"""How the engine's kernel is compiled, best first, and what a processor must have for it."""
+WITHOUT = {"avx512-bf16": (), "avx512": ("-mno-avx512bf16",), "avx2": ("-mno-avx512f",)}
+"""What makes a compiler leave out what only the better ones have."""
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-funroll-loops", "-shared", "-fPIC")
 COMPILERS = ("c++", "g++", "clang++")
 COMPILE_S = 120.0
@@ -29,22 +34,33 @@ class NoKernel(RuntimeError):
 
 
 @cache
-def load_kernel() -> ctypes.CDLL:
-    """The engine's compiled kernel.
+def load_kernel(variant: str | None = None) -> ctypes.CDLL:
+    """The engine's compiled kernel, of the best variant of :data:`VARIANTS` that this processor has, or a given one.
 
     Raises:
-        NoKernel: Without a compiler, AVX512-BF16, or a directory to keep the result in.
+        NoKernel: Without a compiler, the instructions, or a directory to keep the result in.
     """
-    if "avx512_bf16" not in _processor_flags():
-        raise NoKernel("this processor has no AVX512-BF16")
-    kernel = compiled("engine_kernel", "guard_kernel")
+    has = set(_processor_flags().split())
+    able = [name for name, needed in VARIANTS.items() if needed <= has]
+    if not able:
+        raise NoKernel("this processor has no AVX2")
+    if variant not in (None, *able):
+        raise NoKernel(f"this processor cannot run the kernel for {variant}")
+    flags = () if variant in (None, able[0]) else WITHOUT[variant]
+    kernel = compiled("engine_kernel", ("kernel_vectors", "engine_kernel", "guard_kernel"), flags)
     kernel.scratch_bytes.restype = kernel.guard_scratch_bytes.restype = ctypes.c_size_t
     kernel.run_group.restype = kernel.guard_group.restype = None
+    kernel.variant.restype = ctypes.c_char_p
     return kernel
 
 
-def compiled(*names: str) -> ctypes.CDLL:
-    """The files ``nets/NAME.cpp``, one after the other, as one library.
+def variant_of(kernel: ctypes.CDLL) -> str:
+    """What the compiler made of it: one that does not know bfloat16 leaves it out."""
+    return str(kernel.variant().decode())
+
+
+def compiled(name: str, sources: Sequence[str], flags: Sequence[str] = ()) -> ctypes.CDLL:
+    """The files ``nets/SOURCE.cpp``, one after the other, as one library.
 
     Raises:
         NoKernel: Without a compiler, or a directory to keep the result in.
@@ -53,17 +69,17 @@ def compiled(*names: str) -> ctypes.CDLL:
     if compiler is None:
         raise NoKernel(f"there is no C++ compiler ({', '.join(COMPILERS)})")
     package = resources.files("live_spec")
-    source = b"".join(package.joinpath(f"nets/{name}.cpp").read_bytes() for name in names)
+    source = b"".join(package.joinpath(f"nets/{part}.cpp").read_bytes() for part in sources)
     try:
-        return _load(compiler, names[0], source)
+        return _load(compiler, name, source, (*FLAGS, *flags))
     except (OSError, subprocess.SubprocessError) as error:
         raise NoKernel(f"the kernel could not be compiled or loaded: {_reason(error)}") from None
 
 
-def _load(compiler: str, name: str, source: bytes) -> ctypes.CDLL:
+def _load(compiler: str, name: str, source: bytes, flags: Sequence[str]) -> ctypes.CDLL:
     made_by = subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=COMPILE_S).stdout
     what = b"\0".join(
-        (source, made_by, " ".join(FLAGS).encode(), platform.machine().encode(), _processor_flags().encode())
+        (source, made_by, " ".join(flags).encode(), platform.machine().encode(), _processor_flags().encode())
     )
     directory = cache_directory()
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -73,7 +89,7 @@ def _load(compiler: str, name: str, source: bytes) -> ctypes.CDLL:
     if not library.exists():
         with tempfile.TemporaryDirectory(dir=directory) as work:
             made = Path(work) / "kernel.so"
-            command = [compiler, *FLAGS, "-x", "c++", "-", "-o", str(made)]
+            command = [compiler, *flags, "-x", "c++", "-", "-o", str(made)]
             subprocess.run(command, input=source, capture_output=True, check=True, timeout=COMPILE_S)
             made.replace(library)
     return ctypes.CDLL(str(library))

@@ -1,9 +1,9 @@
 // The domain guard of a group of spectra: live_spec/nets/guard.py says what is measured. Compiled behind
 // engine_kernel.cpp, whose products it uses; called by engine_guard.py.
 //
-// The normal matrix of a fit, components times weights times components, is taken in bfloat16 and summed in float32: its
-// error of 1e-4 moves the fit by that, and the residual of a fit at its minimum by the square of it. All else is float32,
-// the solution double.
+// The normal matrix of a fit, components times weights times components, is taken in bfloat16, where the processor can,
+// and summed in float32: its error of 1e-4 moves the fit by that, and the residual of a fit at its minimum by the square
+// of it. All else is float32, the solution double.
 
 extern "C" {
 
@@ -19,57 +19,57 @@ struct Components {
 
 namespace {
 
-constexpr int PIXELS = 256, HALF = 8;  // pixels at a time: their components in bfloat16 stay in the first cache
+constexpr int PIXELS = 256;              // at a time: their components stay in a cache
+constexpr int PART = NARROW ? 4 : 8;    // rows of a tile of the normal matrix
 
 // Roots of the weights, and weights times input, (C,) each; the number of good pixels.
-int weigh(const Components &own, const float *x, const float *ivar, float *root, float *weighted) {
-    const __m512 zero = _mm512_setzero_ps(), one = _mm512_set1_ps(1.0f), endless = _mm512_set1_ps(__builtin_inff());
+int weigh(const Components &own, const float *x, const float *ivar, float *root_w, float *weighted) {
+    const Vec endless = all(__builtin_inff());
     int n_good = 0;
     for (int p = 0; p < own.C; p += LANES) {
-        const __mmask16 inside = own.C - p < LANES ? (1u << (own.C - p)) - 1 : 0xFFFF;
-        const __m512 info = _mm512_maskz_loadu_ps(inside, ivar + p), flux = _mm512_maskz_loadu_ps(inside, x + p);
-        __mmask16 good = _mm512_cmp_ps_mask(info, zero, _CMP_GT_OQ) & _mm512_cmp_ps_mask(info, endless, _CMP_LT_OQ);
-        good &= _mm512_cmp_ps_mask(_mm512_abs_ps(flux), endless, _CMP_LT_OQ);
-        const __m512 variance = _mm512_add_ps(_mm512_maskz_div_ps(good, one, info), _mm512_set1_ps(own.floor2));
-        const __m512 weight = _mm512_maskz_div_ps(good, one, variance);
-        n_good += __builtin_popcount(good);
-        _mm512_store_ps(root + p, _mm512_sqrt_ps(weight));
-        _mm512_store_ps(weighted + p, _mm512_maskz_mul_ps(good, weight, flux));
+        const Mask inside = first_lanes(own.C - p);
+        const Vec info = load(inside, ivar + p), flux = load(inside, x + p);
+        const Mask good = both(both(above(info, zero()), above(endless, info)), above(endless, size(flux)));
+        const Vec weight = only(good, over(all(1.0f), plus(only(good, over(all(1.0f), info)), all(own.floor2))));
+        n_good += count(good);
+        store(root_w + p, root(weight));
+        store(weighted + p, only(good, times(weight, flux)));
     }
     return n_good;
 }
 
 // gram (K16, K16) += components times weights times components over some pixels. Only what is right of the diagonal, in
-// tiles of 8 x 16.
-void add_pixels(const Components &own, const float *root, int first, int stop, uint32_t *pairs, float *gram) {
-    const int wide = round_up(own.K), count = (stop - first + 1) / 2;
-    for (int p = 0; p < count; ++p) {
-        const float *one = own.by_pixel + (size_t)(first + 2 * p) * wide, *two = one + wide;
-        const __m512 w1 = _mm512_set1_ps(root[first + 2 * p]), w2 = _mm512_set1_ps(root[first + 2 * p + 1]);
-        for (int k = 0; k < wide; k += LANES)
-            _mm512_store_si512(pairs + p * wide + k, woven_pairs(_mm512_mul_ps(w1, _mm512_load_ps(one + k)),
-                                                                 _mm512_mul_ps(w2, _mm512_load_ps(two + k))));
-    }
-    for (int i = 0; i < own.K; i += HALF)
-        for (int j = i / LANES * LANES; j < wide; j += LANES) {
-            __m512 sum[HALF];
-            for (int r = 0; r < HALF; ++r) sum[r] = _mm512_load_ps(gram + (i + r) * wide + j);
-            for (int p = 0; p < count; ++p) {
-                const __m512bh row = (__m512bh)_mm512_load_si512(pairs + p * wide + j);
-                for (int r = 0; r < HALF; ++r)
-                    sum[r] = _mm512_dpbf16_ps(sum[r], (__m512bh)_mm512_set1_epi32(pairs[p * wide + i + r]), row);
+// tiles of PART x 16.
+void add_pixels(const Components &own, const float *root_w, int first, int stop, Packed *packs, float *gram) {
+    const int wide = round_up(own.K), n_packs = (stop - first + PER_PACK - 1) / PER_PACK;
+    for (int p = 0; p < n_packs; ++p)
+        for (int k = 0; k < wide; k += LANES) {
+            Vec of[PER_PACK];
+            for (int q = 0; q < PER_PACK; ++q) {
+                const int pixel = first + PER_PACK * p + q;
+                of[q] = times(all(root_w[pixel]), load(own.by_pixel + (size_t)pixel * wide + k));
             }
-            for (int r = 0; r < HALF; ++r) _mm512_store_ps(gram + (i + r) * wide + j, sum[r]);
+            store_pack(packs + p * wide + k, of);
+        }
+    for (int i = 0; i < own.K; i += PART)
+        for (int j = i / LANES * LANES; j < wide; j += LANES) {
+            Vec sum[PART];
+            for (int r = 0; r < PART; ++r) sum[r] = load(gram + (i + r) * wide + j);
+            for (int p = 0; p < n_packs; ++p) {
+                const Pack row = load_pack(packs + p * wide + j);
+                for (int r = 0; r < PART; ++r) sum[r] = fma_packs(all_packs(packs[p * wide + i + r]), row, sum[r]);
+            }
+            for (int r = 0; r < PART; ++r) store(gram + (i + r) * wide + j, sum[r]);
         }
 }
 
 // The same over all pixels, of n spectra.
-void add_gram(const Components &own, int n, const float *root, size_t long_, uint32_t *pairs, float *gram) {
+void add_gram(const Components &own, int n, const float *root, size_t long_, Packed *packs, float *gram) {
     const size_t wide = round_up(own.K);
     memset(gram, 0, sizeof(float) * n * wide * wide);
     for (int first = 0; first < own.C; first += PIXELS)
         for (int g = 0; g < n; ++g)
-            add_pixels(own, root + g * long_, first, first + PIXELS < own.C ? first + PIXELS : own.C, pairs, gram + g * wide * wide);
+            add_pixels(own, root + g * long_, first, first + PIXELS < own.C ? first + PIXELS : own.C, packs, gram + g * wide * wide);
 }
 
 // Coefficients (K,): (gram + prior) c = right, by Cholesky; only gram's upper half is read. NaN where that fails.
@@ -94,22 +94,19 @@ void solve(const Components &own, const double *gram, const double *right, doubl
 }
 
 // chi (C,) of every pixel of one spectrum; the sum of squares, each clipped, and how many pixels were.
-double chi_square(const Components &own, const float *x, const float *fit, const float *root, float *chi, int *n_clipped) {
-    const __m512 most = _mm512_set1_ps(own.clip);
-    __m512 sum = _mm512_setzero_ps();
+double chi_square(const Components &own, const float *x, const float *fit, const float *root_w, float *chi, int *n_clipped) {
+    Vec sum = zero();
     *n_clipped = 0;
     for (int p = 0; p < own.C; p += LANES) {
-        const __mmask16 inside = own.C - p < LANES ? (1u << (own.C - p)) - 1 : 0xFFFF;
-        const __m512 root_p = _mm512_load_ps(root + p);
-        const __mmask16 good = inside & _mm512_cmp_ps_mask(root_p, _mm512_setzero_ps(), _CMP_GT_OQ);
-        const __m512 off = _mm512_sub_ps(_mm512_maskz_loadu_ps(good, x + p), _mm512_load_ps(fit + p));
-        const __m512 one = _mm512_maskz_mul_ps(good, _mm512_abs_ps(off), root_p);
-        *n_clipped += __builtin_popcount(_mm512_cmp_ps_mask(one, most, _CMP_GT_OQ));
-        _mm512_store_ps(chi + p, one);
-        const __m512 least = _mm512_min_ps(most, one);  // a NaN in ``one`` stays
-        sum = _mm512_fmadd_ps(least, least, sum);
+        const Vec weight = load(root_w + p);
+        const Mask good = both(first_lanes(own.C - p), above(weight, zero()));
+        const Vec one = only(good, times(size(minus(load(good, x + p), load(fit + p))), weight));
+        *n_clipped += count(above(one, all(own.clip)));
+        store(chi + p, one);
+        const Vec least = smaller(all(own.clip), one);  // a NaN in ``one`` stays
+        sum = fma(least, least, sum);
     }
-    return _mm512_reduce_add_ps(sum);
+    return total(sum);
 }
 
 }  // namespace
@@ -132,7 +129,7 @@ void guard_group(const Components *components, int n, const float *x, const floa
     float *fit = scratch.take<float>(n * long_), *chi = scratch.take<float>(n * long_);
     float *gram = scratch.take<float>(n * wide * wide), *right = scratch.take<float>(n * wide);
     float *coefficient = scratch.take<float>(n * wide);
-    uint32_t *pairs = scratch.take<uint32_t>(PIXELS * wide);
+    Packed *packs = scratch.take<Packed>(PIXELS * wide);
     double *exact = scratch.take<double>(wide * wide), *lower = scratch.take<double>(wide * wide);
     double *exact_right = scratch.take<double>(wide);
     int n_good[LANES];
@@ -140,7 +137,7 @@ void guard_group(const Components *components, int n, const float *x, const floa
     memset(coefficient, 0, sizeof(float) * n * wide);
     for (int g = 0; g < n; ++g)
         n_good[g] = weigh(own, x + (size_t)g * C, ivar + (size_t)g * C, root + g * long_, weighted + g * long_);
-    add_gram(own, n, root, long_, pairs, gram);
+    add_gram(own, n, root, long_, packs, gram);
     multiply(n, wide, C, weighted, long_, own.by_pixel, nullptr, right, wide);
     for (int round = 0; round < 2; ++round) {  // the second time without the outliers of the first
         bool again = false;
@@ -160,7 +157,7 @@ void guard_group(const Components *components, int n, const float *x, const floa
                     rest[p] = out ? 0.0f : root[g * long_ + p];
                     own_weighted[p] = out ? 0.0f : own_weighted[p];
                 }
-                add_gram(own, 1, rest, long_, pairs, own_gram);
+                add_gram(own, 1, rest, long_, packs, own_gram);
                 multiply(1, wide, C, own_weighted, long_, own.by_pixel, nullptr, own_right, wide);
                 n_clipped = 0;
             }

@@ -1,8 +1,8 @@
 // The convolution stack of the networks in training: conv 1 -> 2, ReLU, dropout, conv 2 -> 4, max of four, ReLU; and its
 // gradient. One pass over each spectrum, in registers, where a framework would write every layer to memory.
 //
-// Pixels are split by phase (pixel mod 4, the pool's width), so that sixteen pooled positions are one vector, every tap
-// a contiguous read, and the pool a maximum of four registers. Pixel p is at [p % 4][p / 4 + 1]; zeros surround it.
+// Pixels are split by phase (pixel mod 4, the pool's width), so that sixteen pooled positions (eight, without AVX512) are
+// one vector, every tap a contiguous read, and the pool a maximum of four registers. Pixel p is at [p % 4][p / 4 + 1]; zeros surround it.
 // Forward keeps the hidden layer only: what the second convolution makes of it is cheaper made again than stored.
 //
 // Shape legend: n spectra, t taps, c hidden channels, o channels out, k phases, j blocks of four pixels.
@@ -16,7 +16,12 @@
 
 namespace {
 
-constexpr int TAPS = 8, POOL = 4, CHANNELS = 2, FILTERS = 4, LEFT = 3, LANES = 16;
+constexpr int TAPS = 8, POOL = 4, CHANNELS = 2, FILTERS = 4, LEFT = 3;
+#if defined(__AVX512F__)
+constexpr int LANES = 16;
+#else
+constexpr int LANES = 8;  // a vector wider than a register is taken apart in memory: six times as long
+#endif
 constexpr int SHIFTS = POOL + TAPS - 1;  // pixels that the four outputs of a block read
 constexpr int WEIGHTS = TAPS * CHANNELS + CHANNELS + TAPS * CHANNELS * FILTERS + FILTERS;
 constexpr int CHUNK = 4;  // spectra whose weight gradients are summed in one place, whatever the threads
@@ -92,7 +97,7 @@ void hide(const Weights &w, const Sizes &size, const float *rows, const int16_t 
             for (int j = (size.n_pixels - k + POOL - 1) / POOL + 1; j < row; ++j) hidden[(c * POOL + k) * row + j] = 0;
 }
 
-// Second convolution at sixteen blocks: out[o][k].
+// Second convolution at a vector of blocks: out[o][k].
 inline void convolve(const Weights &w, const float *hidden, int row, int j, Vec (&out)[FILTERS][POOL]) {
     for (int o = 0; o < FILTERS; ++o)
         for (int k = 0; k < POOL; ++k) out[o][k] = Vec{} + w.bias2[o];

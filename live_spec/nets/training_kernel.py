@@ -26,12 +26,14 @@ SIZES = [16, 2, 64, 4]
 class Kernel:
     """The compiled library.
 
+    Args:
+        flags: More for the compiler.
     Raises:
         NoKernel: Without a compiler, or a directory to keep the result in.
     """
 
-    def __init__(self) -> None:
-        self._library = compiled("training_kernel")
+    def __init__(self, flags: Sequence[str] = ()) -> None:
+        self._library = compiled("training_kernel", ["training_kernel"], flags)
         assert self._library.n_weights() == sum(SIZES)
         self._chunk = self._library.chunk_spectra()
 

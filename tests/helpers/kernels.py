@@ -8,10 +8,10 @@ import pytest
 from live_spec.nets.engine_kernel import NoKernel, load_kernel
 
 
-def why_not() -> str:
-    """Why there is no compiled kernel; empty where there is."""
+def why_not(variant: str | None = None) -> str:
+    """Why there is no compiled kernel of a variant, or none at all; empty where there is."""
     try:
-        load_kernel()
+        load_kernel(variant)
     except NoKernel as error:
         return str(error)
     return ""

@@ -15,29 +15,33 @@ from live_spec.nets.engine import Engine
 from live_spec.nets.engine_kernel import load_kernel
 
 
-@needs_kernel
 @pytest.mark.slow
-def test_the_shipped_networks_posterior_does_not_move():
+def test_the_shipped_networks_posterior_does_not_move(variant):
     b = Bundle.load(default_bundle_path())
     flux, ivar = spectra(4)
     flux[0], ivar[2] = flux[0] * 1e-17, 0
     ivar[0] *= 1e34
-    with Engine(b, threads=1, kernel="compiled") as fast, Engine(b, threads=1, kernel="plain") as plain:
+    with Engine(b, threads=1, kernel=variant or "compiled") as fast, Engine(b, threads=1, kernel="plain") as plain:
         assert_same_posterior(fast.predict(flux, ivar), plain.predict(flux, ivar))
+        assert fast.kernel == "compiled"
+        assert variant in (None, fast._compiled.variant)
+        assert fast.identity.endswith(
+            f"compiled {'bf16' if 'bf16' in fast._compiled.variant else f'f32 {variant}'} cpu"
+        )
 
 
-@needs_kernel
 @pytest.mark.parametrize("passes", [4, 23])
 @pytest.mark.parametrize(
     ("kind", "sizes"),
     [("censored", SMALL), ("censored", {"dense": (100, 20), "element": (17, 16), "wide": (40, 33)}),
      ("full", {"dense": (12, 6)}), ("full", {"dense": (113, 17)})],
 )  # fmt: skip
-def test_networks_of_any_size_and_any_number_of_passes(kind, sizes, passes):
+def test_networks_of_any_size_and_any_number_of_passes(variant, kind, sizes, passes):
     b = bundle(kind, **sizes)
     flux, ivar = spectra(3)
-    with Engine(b, passes, 1, kernel="compiled") as fast, Engine(b, passes, 1, kernel="shared") as exact:
-        assert_same_posterior(fast.predict(flux, ivar), exact.predict(flux, ivar))
+    with Engine(b, passes, 1, kernel=variant or "compiled") as fast, Engine(b, passes, 1, kernel="shared") as exact:
+        exactly = 1e-4 if variant in ("avx512", "avx2") else 3e-3
+        assert_same_posterior(fast.predict(flux, ivar), exact.predict(flux, ivar), within=exactly)
 
 
 @needs_kernel
@@ -103,7 +107,11 @@ def test_without_a_compiler_the_engine_says_so_and_works(fresh, monkeypatch, var
 
 
 def test_a_processor_without_the_instructions_is_named(fresh, monkeypatch):
-    monkeypatch.setattr(engine_kernel, "_processor_flags", lambda: "flags : avx2")
+    monkeypatch.setattr(engine_kernel, "_processor_flags", lambda: "flags : sse2 avx")
     with Engine(bundle(), threads=1) as engine:
         assert engine.kernel == "shared"
-        assert "AVX512-BF16" in engine.notice
+        assert "this processor has no AVX2" in engine.notice
+    monkeypatch.setattr(engine_kernel, "_processor_flags", lambda: "flags : avx avx2 fma")
+    load_kernel.cache_clear()
+    with pytest.raises(ValueError, match="this processor cannot run the kernel for avx512-bf16"):
+        Engine(bundle(), kernel="avx512-bf16")

@@ -37,9 +37,9 @@ def field(n_components):
 
 
 @pytest.mark.parametrize("n_components", [1, 6, 40, 96])
-def test_it_measures_what_the_guard_measures(n_components):
+def test_it_measures_what_the_guard_measures(n_components, variant):
     guard, x, ivar = field(n_components)
-    compiled = CompiledGuard(guard)
+    compiled = CompiledGuard(guard, variant)
     residual, distance = compiled.measure(x, ivar, compiled.scratch())
     np.testing.assert_allclose(residual, guard.measure(x, ivar)[0], rtol=2e-3)
     np.testing.assert_allclose(distance, guard.measure(x, ivar)[1], rtol=5e-3)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from helpers.training import C, flat, run, small_network
 
-from live_spec.nets import training_kernel
-from live_spec.nets.engine_kernel import NoKernel
+from live_spec.nets import engine_kernel, training_kernel
+from live_spec.nets.engine_kernel import WITHOUT, NoKernel
 from live_spec.nets.layers import ConvStack, ElementGroup, _WindowProducts
 from live_spec.nets.training import Schedule
 
@@ -39,6 +39,20 @@ def test_features_and_gradients_are_those_of_torch(n_pixels, rate, without_kerne
     x, grad = torch.randn(5, n_pixels), torch.randn(5, stack.n_features)
     ours = features_and_gradients(stack, x, grad)
     without_kernel()
+    for one, other in zip(ours, features_and_gradients(stack, x, grad), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5 * other.abs().max())
+
+
+@needs_kernel
+@pytest.mark.slow
+@pytest.mark.skipif("avx512f" not in engine_kernel._processor_flags(), reason="it has no AVX512 to leave out")
+def test_a_processor_without_avx512_computes_the_same(monkeypatch):
+    torch.manual_seed(1)
+    stack = ConvStack(131, (2, 4), 0.3)
+    x, grad = torch.randn(5, 131), torch.randn(5, stack.n_features)
+    ours = features_and_gradients(stack, x, grad)
+    narrow = training_kernel.Kernel(WITHOUT["avx2"])
+    monkeypatch.setattr(training_kernel, "fitting", lambda *_: narrow)
     for one, other in zip(ours, features_and_gradients(stack, x, grad), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5 * other.abs().max())
 
