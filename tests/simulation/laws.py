@@ -1,0 +1,206 @@
+"""What must hold whatever happens; the numbers are those of the design's invariants."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from live_specd.journal import Damage, Kind, Record
+from live_specd.reception import LOOK_AHEAD, Reception, contradiction_of, gap_of
+
+from live_spec.client.tcs import UNANSWERED, Outcome
+from live_spec.core.advisor import Advisor
+from live_spec.core.messages import advice_from_json
+from live_spec.events import Verdict
+from live_spec.wire.decisions import Decision
+from live_spec.wire.messages import Exposure, header_from_bytes
+from live_spec.wire.ordering import Gap
+from simulation.source import STREAM
+
+if TYPE_CHECKING:
+    from simulation.world import World
+
+STOPS = (Verdict.STOP, Verdict.MOVE_ON)
+
+
+class Broken(AssertionError):
+    """A law does not hold; the message begins with its number."""
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What a night leaves behind."""
+
+    decisions: dict[str, bytes]
+    spectra: str
+    """Digest of the combined spectra, bit for bit."""
+
+
+def outcomes(decisions: Iterable[tuple[str, bytes]], advisor: Advisor) -> Outcomes:
+    """Without the words about silence, which depend on the clock and are no part of the chain."""
+    digest = sha256()
+    for star, total in sorted(advisor._library._stars.items()):
+        digest.update(star.encode() + total.flux_P.tobytes() + total.ivar_P.tobytes())
+    if advisor._visit is not None and advisor._visit.spectra.numbers:
+        combined = advisor._visit.spectra.combine()
+        digest.update(combined.flux_FP.tobytes() + combined.ivar_FP.tobytes())
+    return Outcomes({key: body for key, body in decisions if "stale" not in key}, digest.hexdigest())
+
+
+class Laws:
+    """Watches a world while it runs, and judges it at the end."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.promised: dict[int, int] = {}
+        """Up to which number an acknowledgement was given, by epoch."""
+        self.commands: list[bytes] = []
+        """Operators' commands that were taken."""
+        self.said: dict[str, bytes] = {}
+        self._acted_epoch = 0
+        self._newest: dict[str, int] = {}
+
+    # -- while it runs -------------------------------------------------------------------------------------------
+
+    def acknowledged(self, order: dict[str, Any]) -> None:
+        if order["stream"] == STREAM:
+            self.promised[order["epoch"]] = max(order["durable"], self.promised.get(order["epoch"], 0))
+
+    def refused(self, n: int, is_damaged: bool, reports: Collection[str]) -> None:
+        """A message was taken or refused: each that is damaged is refused, and told of with a reason."""
+        if is_damaged and n == 0:
+            raise Broken("I7: a damaged message was taken")
+        if n and not (reports and "refused" in reports[-1]):
+            raise Broken("I12: a message was refused without a word")
+
+    def says(self, key: str, body: bytes) -> None:
+        """Bytes of a decision left the daemon."""
+        if self.said.setdefault(key, body) != body:
+            raise Broken(f"I3: {key} was said with other bytes")
+
+    def dealt(self, decision: Decision, outcome: Outcome) -> None:
+        """Telescope control has dealt with a decision."""
+        self.says(decision.key, decision.body)
+        if outcome is Outcome.CONTRADICTED:
+            raise Broken(f"I3: {decision.key} came with other bytes")
+        if outcome is Outcome.ACTED:
+            if decision.until is not None and decision.until.timestamp() < self._world.utc_s:
+                raise Broken(f"I6: {decision.key} was acted on after its time")
+            if decision.n < self._newest.get(decision.advice.visit, 0):
+                raise Broken(f"I6: {decision.key} was acted on after a later one")
+            if decision.epoch < self._acted_epoch:
+                raise Broken(f"I6: {decision.key} was acted on for a daemon that had been replaced")
+            self._acted_epoch = decision.epoch
+        if outcome not in UNANSWERED:
+            visit = decision.advice.visit
+            self._newest[visit] = max(decision.n, self._newest.get(visit, 0))
+
+    def recovered(self, records: list[Record | Damage]) -> None:
+        """What a daemon finds when it starts."""
+        if damage := [item for item in records if isinstance(item, Damage)]:
+            raise Broken(f"I1: a crash left damage in the middle of the journal: {damage[0]}")
+        kept = [record for record in records if isinstance(record, Record)]
+        reached: dict[int, int] = {}
+        for epoch, first, last in _spans(kept):
+            if first != reached.get(epoch, 0) + 1:
+                raise Broken(f"I14: message {first} of epoch {epoch} follows {reached.get(epoch, 0)}")
+            reached[epoch] = last
+        for epoch, last in self.promised.items():
+            if reached.get(epoch, 0) < last:
+                raise Broken(f"I1: epoch {epoch} was acknowledged up to {last}, on disk is {reached.get(epoch, 0)}")
+        there = {record.header for record in kept if record.kind is Kind.EVENT}
+        for command in self.commands:
+            if command not in there:
+                raise Broken("I1: an operator's command was taken and is not on disk")
+
+    # -- at the end ----------------------------------------------------------------------------------------------
+
+    def bounded(self, reception: Reception) -> None:
+        """I11."""
+        for inbox in reception._inboxes.values():
+            if len(inbox._waiting) > inbox.capacity + 1 or len(inbox._seen) > 256 + 1:
+                raise Broken(f"I11: an inbox holds {len(inbox._waiting)} messages")
+        for asked in reception._asked.values():
+            if len(asked) > LOOK_AHEAD:
+                raise Broken(f"I11: {len(asked)} messages are asked for")
+        source = self._world.source
+        if source.sender.spool.n_bytes:
+            raise Broken(f"I5: {source.sender.spool.n_bytes} bytes are kept although all is acknowledged")
+
+    def journalled(self, records: list[Record]) -> tuple[list[Gap], int]:
+        """I7, I10: what is in the journal is what was sent, and nothing is stopped on less than all of it; gives the
+        gaps, and how many messages came again with other contents."""
+        gaps, is_doubtful, n_contradictions = list[Gap](), False, 0
+        doubted: dict[str, bool] = {}  # by visit and exposure, when its last chunk came
+        for record in records:
+            if record.kind is Kind.MESSAGE:
+                header = header_from_bytes(record.header)
+                sent = self._world.source.sent.get((header.epoch, header.seq))
+                if sent is None or (record.header, record.body) != sent[1:]:
+                    raise Broken(f"I7: message {header.seq} of epoch {header.epoch} is not what was sent")
+                is_doubtful = is_doubtful and header.kind != "design"
+                if isinstance(header, Exposure):
+                    doubted[f"{header.visit}/{header.exposure}"] = is_doubtful
+            elif record.kind is Kind.EVENT and (gap := gap_of(record)) is not None:
+                gaps.append(gap)
+                is_doubtful = True
+            elif record.kind is Kind.EVENT and contradiction_of(record) is not None:
+                n_contradictions += 1
+                is_doubtful = True
+            elif record.kind is Kind.ADVICE:
+                advice = advice_from_json(record.body)
+                if advice.verdict in STOPS and (advice.degraded or doubted[f"{advice.visit}/{advice.exposure}"]):
+                    raise Broken(f"I10: {advice.id} is a stop although input is missing")
+        return gaps, n_contradictions
+
+    def decided(self, decisions: list[tuple[str, bytes]], records: list[Record]) -> None:
+        """I3, I6: what was said is what is stored; telescope control has dealt with each, once."""
+        stored = dict(decisions)
+        for key, body in self.said.items():
+            if stored.get(key) != body:
+                raise Broken(f"I3: {key} was said and is not stored so")
+        for record in records:
+            if record.kind is Kind.ADVICE and stored.get(record.header.decode()) != record.body:
+                raise Broken(f"I15: {record.header.decode()} differs between journal and table")
+        for key, body in decisions:
+            if b"could not be handled" in body:
+                raise Broken(f"{key} tells of an error: {body.decode()}")
+        bridge = self._world.bridge
+        dealt = [row[0] for row in bridge.rows("SELECT key FROM dealt")]
+        acted = [row[0] for row in bridge.rows("SELECT key FROM acted")]
+        if len(set(acted)) != len(acted):
+            raise Broken("I6: a decision was acted on twice")
+        if missing := stored.keys() - set(dealt):
+            raise Broken(f"I8: telescope control never heard {sorted(missing)}")
+        told = [row[0] for row in bridge.rows("SELECT key FROM dealt WHERE outcome = 'acted'")]
+        if sorted(told) != sorted(acted):
+            raise Broken("I6: what was acted on is not what the ledger says")
+
+    def same(self, here: Outcomes, there: Outcomes, what: str) -> None:
+        """I4, I9."""
+        if here.decisions.keys() != there.decisions.keys():
+            different = here.decisions.keys() ^ there.decisions.keys()
+            raise Broken(f"I4: {sorted(different)} are decided here or there alone ({what})")
+        for key, body in here.decisions.items():
+            if there.decisions[key] != body:
+                raise Broken(f"I4: {key} differs ({what}): {_difference(body, there.decisions[key])}")
+        if here.spectra != there.spectra:
+            raise Broken(f"I9: the combined spectra differ ({what})")
+
+
+def _spans(records: Iterable[Record]) -> Iterable[tuple[int, int, int]]:
+    """Epoch, first and last number of each message and each gap, in order."""
+    for record in records:
+        if record.kind is Kind.MESSAGE:
+            values = json.loads(record.header)
+            yield values["epoch"], values["seq"], values["seq"]
+        elif record.kind is Kind.EVENT and (gap := gap_of(record)) is not None:
+            yield gap.epoch, gap.first, gap.last
+
+
+def _difference(here: bytes, there: bytes) -> str:
+    one, other = json.loads(here), json.loads(there)
+    return ", ".join(f"{key} {one.get(key)!r} and {other.get(key)!r}" for key in one if one.get(key) != other.get(key))
