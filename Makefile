@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check lint fast docs bench nights bundle fuzz kills chaos chaos-release clean help
+.PHONY: demo test check lint fast docs bench nights bundle fuzz kills soak chaos chaos-release clean help
 
 help:
 	@echo "make demo   set up, then expose two real stars and a field of 300 fibres"
@@ -15,7 +15,8 @@ help:
 	@echo "make fuzz   a million hostile messages to every decoder (N=... SEED=...)"
 	@echo "make kills  2000 times kill -9 of a source, the daemon, its worker or a bridge (CYCLES=... SEED=...)"
 	@echo "make chaos  2000 simulated nights of faults and every mutant of the protocol (N=... SEED=..., ONLY=seed shows one)"
-	@echo "make chaos-release  a hundred thousand of them (N=... SEED=...)"
+	@echo "make chaos-release  a hundred thousand of them, after 'make kills' (N=... SEED=...)"
+	@echo "make soak   half an hour of 300 fibres every ten seconds: does anything grow? (MINUTES=...)"
 	@echo "make nights 500 simulated nights, some along the full path, the features of the verdict at full size (an hour and a half)"
 	@echo "make bench  timings, printed and written to benchmarks/results/"
 
@@ -60,6 +61,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/monitor.py
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/restart.py
+	$(BIN)/python benchmarks/gaps.py
 
 # The figures of the README and of docs/survey.md: 500 mixed nights, some along the full path, and the features of the
 # verdict at their full sizes, the nights of mishaps included; an hour and a half on two cores.
@@ -82,13 +84,18 @@ fuzz: $(STAMP)
 # Two thousand deaths by kill -9 and the same night without any: about an hour.
 kills: $(STAMP)
 	cd tests && ../$(BIN)/python -m helpers.kills --cycles $(or $(CYCLES),2000) --seed $(or $(SEED),1)
+
 # Simulated nights of faults, each from its seed, and the mutants that they must catch: three minutes on two cores.
 chaos: $(STAMP)
 	cd tests && ../$(BIN)/python -m simulation $(if $(ONLY),--only $(ONLY),--n $(or $(N),2000) --seed $(or $(SEED),1))
 
-# Before a release: an hour and a half on two cores.
-chaos-release: $(STAMP)
+# Before a release: an hour and a half of simulated nights on two cores, after the kills of real processes.
+chaos-release: $(STAMP) kills
 	cd tests && ../$(BIN)/python -m simulation --n $(or $(N),100000) --seed $(or $(SEED),100000)
+
+# Half an hour, most of it waiting; its last line says what has grown, or that nothing has.
+soak: $(STAMP)
+	cd tests && ../$(BIN)/python -m helpers.soak --minutes $(or $(MINUTES),30)
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
