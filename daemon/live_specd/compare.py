@@ -39,6 +39,7 @@ from live_specd.daemon import Refused
 from live_specd.journal import Kind, Record, read_journal, segments
 from live_specd.rehearsal import Rehearsal
 from live_specd.replay import Played, play_visits, visits_of
+from live_specd.stretch import stretch
 from live_specd.translate import Translator
 
 SCHEMA = "live-spec.compare/1"
@@ -149,11 +150,9 @@ def read_night(folder: Path, window: Between | None = None) -> Night:
     answers: dict[str, Answer] = {}
     advice: dict[str, bytes] = {}
     try:
-        for record in read_journal(folder):
+        for record in read_journal(folder) if window is None else stretch(folder, window):
             if not isinstance(record, Record):
                 raise Refused(f"{folder}: {record.length} damaged bytes at {record.offset} of {record.path.name}", 1)
-            if window is not None and not window[0] <= record.at_ns < window[1]:
-                continue
             if record.kind is Kind.PREDICTION:
                 key, answer = answer_from_bytes(record.header, record.body)
                 answers[key] = answer

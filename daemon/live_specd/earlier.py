@@ -8,23 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from live_spec.core.nights_by_mjd import between, sjd
+from live_spec.core.nights_by_mjd import DAY_NS, sjd
 from live_spec.labels import LABELS
 from live_specd.journal import journals, skim
 from live_specd.night import Night, add, final_sigmas
+from live_specd.night_forecast import summary
 
 NIGHTS = 30
 
 
-def earlier_nights(folder: Path, night: int, observatory: str) -> Iterator[Night]:
-    """The nights with visits among the :data:`NIGHTS` before, oldest first, from the journal and those set aside in its
-    folder. One is held at a time, and spectra are not read: a month of them is a terabyte."""
-    first_ns, stop_ns = between(night - NIGHTS, observatory)[0], between(night, observatory)[0]
+def earlier_nights(folder: Path, before_ns: int, observatory: str) -> Iterator[Night]:
+    """The nights with visits among the :data:`NIGHTS` before a moment, oldest first, from the journal and those set
+    aside in its folder. One is held at a time, and spectra are not read: a month of them is a terabyte."""
+    window = (before_ns - NIGHTS * DAY_NS, before_ns)
     open_night, number = Night(folder), 0
     for journal in journals(folder):
-        for record in skim(journal):
-            if not first_ns <= record.at_ns < stop_ns:
-                continue
+        for record in skim(journal, window):
             if (now := sjd(record.at_ns, observatory)) != number:
                 if open_night.visits:
                     yield open_night
@@ -43,7 +42,7 @@ def history(nights: list[dict[str, Any]]) -> dict[str, Any] | None:
     return {
         "nights": len(nights),
         "n": len(pairs),
-        "coverage": float(np.mean([lo <= came <= hi for lo, hi, came in pairs])) if pairs else None,
+        **summary(pairs, chances),
         "n_chances": len(chances),
         "chance_said": float(np.mean([said for said, _ in chances])) if chances else None,
         "chance_met": float(np.mean([met for _, met in chances])) if chances else None,
@@ -68,10 +67,20 @@ def figures(night: Night, headline: dict[str, Any], health: dict[str, Any], fore
             "untrusted_share": health["untrusted_share"],
             "latency_s": health["latency_s"][0] if health["latency_s"] else None,
         },
+        "dead": dead(night),
         "sigma": sigma,
         "forecasts": forecast["intervals"],
         "chances": forecast["chances"],
     }
+
+
+def dead(night: Night) -> list[int]:
+    """Science fibres that had no data in any visit of a night."""
+    visits = [visit for visit in night.visits.values() if visit.last is not None]
+    silent = [
+        {fibre for fibre in visit.science if visit.missing.get(fibre, 0) >= len(visit.exposures)} for visit in visits
+    ]
+    return sorted(set.intersection(*silent)) if silent else []
 
 
 def _median(values: list[float | None]) -> float | None:

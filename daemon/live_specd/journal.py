@@ -322,16 +322,21 @@ def journals(folder: Path) -> list[Path]:
     return [path for path in (*earlier, folder) if path.is_dir() and segments(path)]
 
 
-def skim(folder: Path) -> Iterator[Record]:
-    """The records of a journal without the bodies of its messages, which are nearly all of it; what is damaged ends its
-    segment. A message's header has a checksum of its own."""
+def skim(folder: Path, window: tuple[int, int] | None = None) -> Iterator[Record]:
+    """The records of a journal, or of a stretch of time in it, without the bodies of its messages, which are nearly all
+    of it; what is damaged ends its segment. A message's header has a checksum of its own."""
     for path in segments(folder):
         fd = os.open(path, os.O_RDONLY)
         try:
             offset, size = 0, os.fstat(fd).st_size
-            while found := _record_at(fd, path, offset, size, whole=False):
-                record, offset = found
-                yield record
+            while (head := _head_at(fd, offset)) is not None:
+                if window is not None and not window[0] <= head[3] < window[1]:
+                    offset += _span(head[4], head[5])
+                elif found := _record_at(fd, path, offset, size, whole=False):
+                    record, offset = found
+                    yield record
+                else:
+                    break
         finally:
             os.close(fd)
 

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from live_spec.core.alarms import Change
 from live_spec.core.messages import advice_from_json
 from live_spec.core.nights_by_mjd import Between
-from live_spec.events import Advice, LabelsPredicted, PredictionFailed, Verdict
+from live_spec.events import Advice, LabelsPredicted, OverrideRecorded, PredictionFailed, Verdict
 from live_spec.wire.messages import Design, Exposure, VisitEnd, header_from_bytes
 from live_spec.wire.predictions import answer_from_bytes
 from live_specd.alarms import change_of
-from live_specd.journal import Damage, Kind, Record, read_journal, segments
+from live_specd.control import override_of
+from live_specd.journal import Damage, Kind, Record, read_journal
 from live_specd.reception import contradiction_of, gap_of
+from live_specd.stretch import stretch
 
 
 @dataclass
@@ -58,6 +60,9 @@ class VisitRecord:
     missing: dict[int, int] = made(default_factory=dict)
     """Science fibre to the number of exposures in which it had no data."""
     science: frozenset[int] = frozenset()
+    fibres: tuple[int, ...] = ()
+    centre: tuple[float, float] | None = None
+    """Right ascension and declination of the middle of its fibres, degrees; ``None`` when the design has none."""
 
     @property
     def final(self) -> Advice | None:
@@ -100,9 +105,14 @@ class Night:
     """When the daemon started to advise, and by whose word or on what evidence."""
     starts: list[tuple[int, str]] = made(default_factory=list)
     """When the daemon was started, and as what."""
+    settings: dict[str, str] = made(default_factory=dict)
+    """What the last start was configured to, where that is not the default, by key."""
     failures: list[tuple[int, str]] = made(default_factory=list)
     alarms: list[tuple[int, Change]] = made(default_factory=list)
     """Raised, cleared, acknowledged."""
+    overrides: list[tuple[int, OverrideRecorded]] = made(default_factory=list)
+    heard: set[tuple[str, int, int]] = made(default_factory=set)
+    """Messages that were counted: two journals of a night may both have one."""
     damage: list[str] = made(default_factory=list)
     epochs: set[tuple[str, int]] = made(default_factory=set)
     """Streams and incarnations of the sources."""
@@ -128,13 +138,11 @@ def read_night(folder: Path, window: Between | None = None) -> Night:
     if not folder.is_dir():
         raise NoJournal(f"{folder}: no such folder; give the one that [io] record names")
     night = Night(folder)
-    for item in read_journal(folder) if segments(folder) else ():
+    for item in read_journal(folder) if window is None else stretch(folder, window):
         if isinstance(item, Damage):
             night.damage.append(f"{item.length} bytes of {item.path.name} at {item.offset} are damaged")
-            continue
-        if window is not None and not window[0] <= item.at_ns < window[1]:
-            continue
-        add(night, item)
+        else:
+            add(night, item)
     return night
 
 
@@ -152,12 +160,16 @@ def add(night: Night, record: Record) -> None:
 def _take(night: Night, record: Record) -> None:
     if record.kind is Kind.MESSAGE:
         header = header_from_bytes(record.header)
+        if (message := (header.stream, header.epoch, header.seq)) in night.heard:
+            return
+        night.heard.add(message)
         night.epochs.add((header.stream, header.epoch))
         if isinstance(header, Design) and header.visit not in night.visits:
             science = frozenset(fibre.fibre for fibre in header.fibres if fibre.role == "science")
             night.visits[header.visit] = VisitRecord(
                 header.visit, header.design, header.field, header.telescope, header.plan, len(header.fibres),
-                record.at_ns, science=science,
+                record.at_ns, science=science, fibres=tuple(fibre.fibre for fibre in header.fibres),
+                centre=_centre(header),
             )  # fmt: skip
         elif isinstance(header, Exposure) and (visit := night.visits.get(header.visit)):
             taken = visit.exposures.setdefault(header.exposure, Taken(header.exposure, record.at_ns))
@@ -183,14 +195,28 @@ def _take(night: Night, record: Record) -> None:
             visit.advice.append((record.at_ns, advice))
     elif (change := change_of(record)) is not None:
         night.alarms.append((record.at_ns, change))
+    elif (order := override_of(record)) is not None:
+        night.overrides.append((record.at_ns, order))
     elif why := promotion_of(record):
         night.promotions.append((record.at_ns, why))
     elif start := start_of(record):
         night.starts.append((record.at_ns, start))
+        night.settings = _by_key(json.loads(record.header).get("settings", {}))
     elif gap := gap_of(record):
         night.gaps.append((record.at_ns, gap.sentence))
     elif doubt := contradiction_of(record):
         night.gaps.append((record.at_ns, doubt))
+
+
+def _centre(design: Design) -> tuple[float, float] | None:
+    """The middle of a design on the sky: the direction of the sum of its fibres' unit vectors."""
+    known = [(f.ra_deg, f.dec_deg) for f in design.fibres if f.ra_deg is not None and f.dec_deg is not None]
+    if not known:
+        return None
+    ra_F, dec_F = np.radians(np.array(known)).T
+    unit_F = (np.cos(dec_F) * np.cos(ra_F), np.cos(dec_F) * np.sin(ra_F), np.sin(dec_F))
+    x, y, z = (float(axis_F.sum()) for axis_F in unit_F)
+    return float(np.degrees(np.arctan2(y, x))) % 360.0, float(np.degrees(np.arctan2(z, np.hypot(x, y))))
 
 
 def promotion_of(record: Record) -> str | None:
@@ -205,6 +231,19 @@ def start_of(record: Record) -> str | None:
     if values["event"] != "started":
         return None
     return f"live-spec {values['version']}, {values['bundle']}, {values['rule']}, {values['mode']}"
+
+
+def _by_key(settings: object, path: str = "") -> dict[str, str]:
+    """Settings as ``config explain`` names them, each value as JSON."""
+    if isinstance(settings, dict) and settings:
+        return {
+            key: value
+            for name, one in settings.items()
+            for key, value in _by_key(one, f"{path}.{name}" if path else name).items()
+        }
+    if isinstance(settings, list) and settings and all(isinstance(one, dict) for one in settings):
+        return {key: value for n, one in enumerate(settings, 1) for key, value in _by_key(one, f"{path} {n}").items()}
+    return {path: json.dumps(settings, ensure_ascii=False)} if path else {}
 
 
 def final_sigmas(night: Night) -> NDArray[np.float64]:

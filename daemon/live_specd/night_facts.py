@@ -9,17 +9,21 @@ from typing import Any
 import numpy as np
 
 from live_spec import __version__
-from live_spec.core.alarms import Change
-from live_spec.events import Advice, TargetState, Verdict
+from live_spec.events import TargetState, Verdict
 from live_spec.labels import LABELS, symbol, unit
 from live_spec.view.format import plural
-from live_specd.earlier import figures, history
+from live_specd.earlier import dead, figures, history
 from live_specd.night import Night, VisitRecord, final_sigmas, utc
+from live_specd.night_forecast import forecasts
+from live_specd.night_people import alarm_words, alarms, audit, order_words, overrides, steps
+from live_specd.night_sky import moment_s, moons, over_the_night
 
 SCHEMA = "live-spec.report/1"
 MAX_TODO = 5
 OFTEN_MISSING = 2
 """Visits of a night without data from which on a fibre is somebody's business."""
+NIGHTS_IN_A_ROW = 2
+"""The same for nights in which it had no data at all."""
 
 
 def facts(
@@ -33,30 +37,38 @@ def facts(
     Args:
         name: The night as people call it; by default its date.
         rules: What the configured rules would have said of it, see :func:`live_specd.report.rules_on`.
-        before: Earlier nights, whose medians and coverage stand beside this night's.
+        before: Earlier nights, oldest first, whose medians and coverage stand beside this night's.
     """
-    visits = [_visit(visit) for visit in night.visits.values()]
+    moon = moons(night)
+    visits = [_visit(visit) | {"moon": moon.get(name)} for name, visit in night.visits.items()]
+    earlier = [_figures(one) for one in before]
+    points = _strip(night)
     return {
         "schema": SCHEMA,
         "night": name or (utc(night.first_ns).strftime("%Y-%m-%d") if night.first_ns is not None else None),
         "folder": night.folder.name,
-        "headline": _headline(night, visits),
-        "strip": _strip(night),
+        "headline": _headline(night, visits, rules),
+        "strip": points,
+        "sky": over_the_night(night, points),
         "marks": [
-            {"at": at_ns / 1e9, "level": change.level, "text": _words(change)}
+            {"at": at_ns / 1e9, "level": change.level, "text": alarm_words(change)}
             for at_ns, change in night.alarms
             if change.what == "raised"
         ],
+        "orders": [{"at": at_ns / 1e9, "text": order_words(order)} for at_ns, order in night.overrides],
         "visits": visits,
-        "forecast": _forecast(night),
+        "forecast": forecasts(night),
         "elements": _elements(night),
+        "programs": _programs(night),
         "own": _figures(night),
-        "history": history([_figures(one) for one in before]),
+        "history": history(earlier),
         "policies": _policies(night),
         "rules": rules,
         "health": _health(night),
-        "audit": _audit(night),
-        "todo": _todo(night, visits),
+        "overrides": overrides(night),
+        "alarms": alarms(night),
+        "audit": audit(night),
+        "todo": _todo(night, visits, [one["dead"] for one in earlier]),
         "appendix": _appendix(night),
     }
 
@@ -101,15 +113,19 @@ def _visit(visit: VisitRecord) -> dict[str, Any]:
         "states": dict(final.states) if final else {},
         "n_counting": final.n_counting if final else 0,
         "ended": visit.ended_ns is not None,
+        "steps": steps(visit),
     }
 
 
-def _headline(night: Night, visits: list[dict[str, Any]]) -> dict[str, Any]:
+def _headline(night: Night, visits: list[dict[str, Any]], rules: dict[str, Any] | None = None) -> dict[str, Any]:
     exposures = [e for v in night.visits.values() for e in v.exposures.values()]
     timed = [e.exptime_s for e in exposures if e.exptime_s]
     stops = [v for v in visits if v["beyond_stop"] is not None and v["ended"]]
     saved = [v["saved"] * v["exposure_s"] / 60 for v in visits if v["saved"] is not None and v["exposure_s"]]
     silent = Counter(a.cause for _, a in night.all_advice if a.verdict is Verdict.NO_ADVICE)
+    unadvised = [s for v in visits for s in v["steps"] if s["verdict"] in (None, Verdict.NO_ADVICE.value)]
+    without = [s["exptime_s"] for s in unadvised]
+    sn2 = (rules or {}).get("totals", {}).get("sn2-1600")
     return {
         "visits": len(visits),
         "exposures": len(exposures),
@@ -118,11 +134,14 @@ def _headline(night: Night, visits: list[dict[str, Any]]) -> dict[str, Any]:
         "at_goal": sum(v["states"].get(TargetState.AT_GOAL.value, 0) for v in visits),
         "targets": sum(sum(v["states"].values()) for v in visits),
         "minutes_saved": sum(saved) if saved else None,
+        "minutes_saved_sn2": sn2["minutes"] - sum(timed) / 60 if sn2 and timed else None,
         "stops_advised": len(stops),
         "stops_followed": sum(v["beyond_stop"] == 0 for v in stops),
         "advice": len(night.all_advice),
         "no_advice": sum(silent.values()),
         "no_advice_causes": dict(silent.most_common(3)),
+        "exposures_without_advice": len(unadvised),
+        "minutes_without_advice": None if None in without else sum(without) / 60,
     }
 
 
@@ -138,6 +157,7 @@ def _strip(night: Night) -> list[dict[str, Any]]:
             points.append(
                 {
                     "at": exposure.at_ns / 1e9,
+                    "ended": moment_s(exposure.observed_at),
                     "visit": visit.name,
                     "exposure": exposure.number,
                     "exptime_s": exposure.exptime_s,
@@ -149,41 +169,16 @@ def _strip(night: Night) -> list[dict[str, Any]]:
     return points
 
 
-def _forecast(night: Night) -> dict[str, Any]:
-    """Every forecast of a stop point that was reached, against what was found there."""
-    pairs, chances = [], []
-    for visit in night.visits.values():
-        need = visit.final.need if visit.final else None
-        found = {a.exposure: a.have for _, a in visit.advice if a.have is not None}
-        last = {a.exposure: a for _, a in visit.advice}
-        for exposure, advice in last.items():
-            for choice in advice.choices:
-                if choice.stop_after > exposure and choice.stop_after in found:
-                    pairs.append((choice.share, choice.share_lo, choice.share_hi, found[choice.stop_after]))
-                    if need is not None:
-                        chances.append([choice.p_met, float(found[choice.stop_after] >= need)])
-    intervals = [[lo, hi, came] for _, lo, hi, came in pairs]
-    if not pairs:
-        return {"n": 0, "coverage": None, "bias": None, "pairs": [], "intervals": [], "chances": []}
-    return {
-        "n": len(pairs),
-        "coverage": sum(lo <= came <= hi for _, lo, hi, came in pairs) / len(pairs),
-        "bias": float(np.mean([came - share for share, _, _, came in pairs])),
-        "intervals": intervals,
-        "chances": chances,
-        "pairs": [[round(share, 4), round(came, 4)] for share, _, _, came in pairs],
-    }
-
-
 def _figures(night: Night) -> dict[str, Any]:
     headline = _headline(night, [_visit(visit) for visit in night.visits.values()])
-    return figures(night, headline, _health(night), _forecast(night))
+    return figures(night, headline, _health(night), forecasts(night))
 
 
 def _elements(night: Night) -> list[dict[str, Any]]:
     """Uncertainties reached by the trusted stars, and how often each label was the limiting one."""
     sigma_FL = final_sigmas(night)
-    limiting = Counter(a.limiting for v in night.visits.values() if (a := v.final) is not None and a.limiting)
+    finals = [a for v in night.visits.values() if (a := v.final) is not None]
+    limiting = Counter(a.limiting for a in finals if a.limiting)
     rows = []
     for column, label in enumerate(LABELS):
         values = sigma_FL[:, column] if sigma_FL.size else np.empty(0)
@@ -191,11 +186,29 @@ def _elements(night: Night) -> list[dict[str, Any]]:
         if not values.size:
             continue
         low, middle, high = (float(q) for q in np.quantile(values, (0.16, 0.5, 0.84)))
+        wanted = [share for a in finals for row in a.programs if (share := row.labels.get(label)) is not None]
+        goals = [share.goal for share in wanted]
         rows.append(
             {"label": label, "symbol": symbol(label), "unit": unit(label), "n": int(values.size), "median": middle,
-             "p16": low, "p84": high, "limited": limiting.get(label, 0)}
+             "p16": low, "p84": high, "limited": limiting.get(label, 0), "wanted": sum(share.n for share in wanted),
+             "at_goal": sum(share.at_goal for share in wanted), "goal_lo": min(goals, default=None),
+             "goal_hi": max(goals, default=None)}
         )  # fmt: skip
     return rows
+
+
+def _programs(night: Night) -> list[dict[str, Any]]:
+    """Targets of each program (SDSS: carton) where their visits ended, and how many have each label at its goal."""
+    rows: dict[str, dict[str, Any]] = {}
+    for visit in night.visits.values():
+        for standing in visit.final.programs if visit.final else ():
+            row = rows.setdefault(standing.program, {"program": standing.program, "n": 0, "states": {}, "labels": {}})
+            row["n"] += sum(standing.states.values())
+            row["states"] = {state: row["states"].get(state, 0) + n for state, n in standing.states.items()}
+            for label, share in standing.labels.items():
+                at_goal, n = row["labels"].get(label, (0, 0))
+                row["labels"][label] = [at_goal + share.at_goal, n + share.n]
+    return sorted(rows.values(), key=lambda row: (-row["n"], row["program"]))
 
 
 def _policies(night: Night) -> list[dict[str, Any]]:
@@ -225,62 +238,57 @@ def _policies(night: Night) -> list[dict[str, Any]]:
 
 def _health(night: Night) -> dict[str, Any]:
     latency_s = [s for v in night.visits.values() for s in v.latency_s()]
+    lag_s = [e.at_ns / 1e9 - s for v in night.visits.values() for e in v.exposures.values()
+             if (s := moment_s(e.observed_at)) is not None]  # fmt: skip
     answers = [v.last for v in night.visits.values() if v.last is not None]
     reasons = Counter(why.partition(":")[0] for answer in answers for why in answer.posterior.why_F if why)
     n_stars = sum(len(answer.posterior) for answer in answers)
     missing: Counter[int] = Counter()
+    untrusted: Counter[int] = Counter()
     for visit in night.visits.values():
         missing.update(fibre for fibre, times in visit.missing.items() if times)
+    for answer in answers:
+        untrusted.update(int(fibre) for fibre in answer.fibre_F[~answer.posterior.trusted_F])
     return {
         "untrusted_share": sum(int((~a.posterior.trusted_F).sum()) for a in answers) / n_stars if n_stars else None,
         "untrusted_why": dict(reasons.most_common(5)),
+        "untrusted_fibres": {str(fibre): n for fibre, n in sorted(untrusted.items())},
         "missing_fibres": {str(fibre): n for fibre, n in sorted(missing.items())},
-        "latency_s": [float(q) for q in np.quantile(latency_s, (0.5, 0.9, 0.99))] if latency_s else None,
+        "fibres": sorted({fibre for visit in night.visits.values() for fibre in visit.fibres}),
+        "latency_s": _percentiles(latency_s),
         "n_latency": len(latency_s),
+        "lag_s": _percentiles(lag_s),
         "sources": len({stream for stream, _ in night.epochs}),
         "source_restarts": len(night.epochs) - len({stream for stream, _ in night.epochs}),
         "daemon_starts": len(night.starts),
         "degraded": len([a for _, a in night.all_advice if a.degraded]),
         "bundles": sorted({a.bundle for _, a in night.all_advice if a.bundle}),
         "configs": sorted({a.config for _, a in night.all_advice}),
+        "modes": sorted({a.mode for _, a in night.all_advice}),
         "records": night.n_records,
         "damage": list(night.damage),
     }
 
 
-def _audit(night: Night) -> list[dict[str, str]]:
-    """Starts, promotions, overrides, lost input and failures, in the order in which they happened."""
-    events = [(at_ns, "input-bad", text) for at_ns, text in night.gaps]
-    events += [(at_ns, "promotion", text) for at_ns, text in night.promotions]
-    events += [(at_ns, "daemon started", text) for at_ns, text in night.starts]
-    events += [(at_ns, f"alarm {change.what}", _words(change)) for at_ns, change in night.alarms]
-    events += [(at_ns, "model-mismatch", text) for at_ns, text in night.failures]
-    for visit in night.visits.values():
-        before: Advice | None = None
-        for at_ns, advice in visit.advice:
-            if advice.override and (before is None or before.override != advice.override):
-                events.append((at_ns, "override", f"{visit.name}: {advice.override}"))
-            if advice.verdict is Verdict.NO_ADVICE and (before is None or before.cause != advice.cause):
-                events.append((at_ns, "no advice", f"{visit.name} exposure {advice.exposure}: {advice.cause}"))
-            before = advice
-    return [
-        {"at": utc(at_ns).isoformat(timespec="seconds"), "kind": kind, "text": text}
-        for at_ns, kind, text in sorted(events)
-    ]
+def _percentiles(seconds: list[float]) -> list[float] | None:
+    return [float(q) for q in np.quantile(seconds, (0.5, 0.9, 0.99))] if seconds else None
 
 
-def _words(change: Change) -> str:
-    who = f" by {change.author}" if change.author else ""
-    level = f"{change.level}: " if change.level else ""
-    return f"{level}{change.kind}{who}" + (f", {change.text}" if change.text else "")
-
-
-def _todo(night: Night, visits: list[dict[str, Any]]) -> list[dict[str, str]]:
+def _todo(night: Night, visits: list[dict[str, Any]], dead_before: list[list[int]]) -> list[dict[str, str]]:
+    """At most five lines, each with who should look at it; the first are those that cost most."""
     health = _health(night)
     lines = []
-    often = [int(fibre) for fibre, n in health["missing_fibres"].items() if n >= OFTEN_MISSING]
+    again = {}
+    for fibre in dead(night):
+        before = next((n for n, others in enumerate(reversed(dead_before)) if fibre not in others), len(dead_before))
+        if before + 1 >= NIGHTS_IN_A_ROW:
+            again[fibre] = before + 1
+    if again:
+        lines.append(("fibre team", _many([f"fibre {f}: no data for {n} nights in a row" for f, n in again.items()])))
+    several = [int(fibre) for fibre, n in health["missing_fibres"].items() if n >= OFTEN_MISSING]
+    often = [fibre for fibre in several if fibre not in again]
     if often:
-        shown = ", ".join(map(str, often[:8])) + (f" and {len(often) - 8} more" if len(often) > 8 else "")
+        shown = _many([str(fibre) for fibre in often], ", ")
         lines.append(("fibre team", f"no data in {OFTEN_MISSING} visits or more from fibre {shown}"))
     if night.gaps:
         lines.append(("pipeline", f"messages were lost ({len(night.gaps)}); the audit says which"))
@@ -303,11 +311,17 @@ def _todo(night: Night, visits: list[dict[str, Any]]) -> list[dict[str, str]]:
     return [{"owner": owner, "text": text} for owner, text in lines[:MAX_TODO]]
 
 
+def _many(words: list[str], between: str = "; ", most: int = 8) -> str:
+    return between.join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
+
+
 def _appendix(night: Night) -> dict[str, Any]:
     return {
         "version": __version__,
+        "versions": sorted({a.code for _, a in night.all_advice if a.code}),
         "rules": sorted({a.rule for _, a in night.all_advice}),
         "plugins": sorted({plugin for _, a in night.all_advice for plugin in a.plugins}),
+        "settings": night.settings,
         "rerun": f"live-spec replay {night.folder.name} --json",
         "citation": "Leung & Bovy 2019, MNRAS 483, 3255",
     }

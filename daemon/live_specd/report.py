@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from live_spec.view.format import plural
+
 if TYPE_CHECKING:
     from live_spec.config import Config
     from live_spec.core.nights_by_mjd import Between
-    from live_specd.night import Night
 
 BOOTSTRAP = 1000
+MARKDOWN_LINES = 15
+HANDOVER_INDENT = 10
 
 FORMATS = ("html", "md", "json")
 Options = Callable[..., Any]
@@ -73,26 +78,26 @@ def _facts(folder: Path | None, config_path: Path | None, mjd: int | None) -> di
     from live_specd.earlier import earlier_nights
     from live_specd.night import NoJournal, read_night
     from live_specd.night_facts import facts
+    from live_specd.stretch import last_night
 
     if folder is None and config_path is None and mjd is None:
         raise click.UsageError("which night? Give --run FOLDER, or -c FILE, or --mjd -1")
     here = live_config() if found_config().is_file() else Config()
     config = load(config_path) if config_path else here
     folder = folder or Path(config.io.record)
-    name, window = None, None
-    before: Iterator[Night] = iter(())
-    if mjd is not None:
-        try:
-            night = resolve(mjd, time.time_ns(), config.instrument.observatory)
-        except ValueError as error:
-            raise click.UsageError(str(error)) from None
-        name, window = f"{config.instrument.observatory} {night}", between(night, config.instrument.observatory)
-        before = earlier_nights(folder, night, config.instrument.observatory)
+    site = config.instrument.observatory
+    try:
+        night = last_night(folder, site) if mjd is None else resolve(mjd, time.time_ns(), site)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    name, window = (None, None) if night is None else (f"{site} {night}", between(night, site))
     try:
         found = read_night(folder, window)
     except NoJournal as error:
         raise click.ClickException(str(error)) from None
     rules = rules_on(folder, window, config) if config_path and found.visits else None
+    began_ns = window[0] if window else found.first_ns
+    before = () if began_ns is None else earlier_nights(folder, began_ns, site)
     return facts(found, name, rules, before)
 
 
@@ -134,6 +139,7 @@ def as_html(facts: dict[str, Any]) -> str:
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
+    from live_spec.events import TargetState
     from live_specd import report_pictures as pictures
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
@@ -144,13 +150,21 @@ def as_html(facts: dict[str, Any]) -> str:
         "percent": lambda value: "–" if value is None else f"{100 * value:.1f}%",
         "seconds": lambda value: "–" if value is None else f"{value:.2f} s",
         "whole": lambda value: "–" if value is None else f"{value:.0f}",
+        "clock": lambda at_s: datetime.fromtimestamp(at_s, UTC).strftime("%H:%M"),
         "sigma": lambda value, unit: f"{value:.0f}" if unit == "K" else f"{value:.3f}",
     }
     template = environment.from_string(resources.files("live_specd").joinpath("report.html.j2").read_text("utf-8"))
     return template.render(
         f=facts,
-        strip=Markup(pictures.night_strip(facts["strip"], facts["marks"])),
+        strip=Markup(pictures.night_strip(facts["strip"], facts["marks"], facts["orders"], facts["sky"])),
         forecast=Markup(pictures.forecast_plot(facts["forecast"]["pairs"])),
+        pit=Markup(pictures.pit_bars(facts["forecast"]["pit"], (facts["history"] or {}).get("pit"))),
+        fibres=Markup(
+            pictures.fibre_map(
+                facts["health"]["fibres"], facts["health"]["missing_fibres"], facts["health"]["untrusted_fibres"]
+            )
+        ),
+        states=[state.value for state in TargetState],
         sigmas=Markup(pictures.sigma_bars(facts["elements"])),
         colours=pictures.VERDICT_COLOURS,
         letters=pictures.VERDICT_LETTERS,
@@ -158,7 +172,7 @@ def as_html(facts: dict[str, Any]) -> str:
 
 
 def as_markdown(facts: dict[str, Any]) -> str:
-    """At most fifteen lines, for an e-mail."""
+    """At most :data:`MARKDOWN_LINES` lines, for an e-mail."""
     head = facts["headline"]
     lines = [f"# live-spec, night of {facts['night'] or '(no data)'}", ""]
     if not facts["visits"]:
@@ -173,39 +187,67 @@ def as_markdown(facts: dict[str, Any]) -> str:
     if facts["forecast"]["n"]:
         found = facts["forecast"]
         lines.append(f"{_share(found['coverage'])} of {found['n']} forecasts came out within their 80% interval.")
+    decided, alarms = facts["overrides"], facts["alarms"]
+    if decided or alarms:
+        names = ", ".join(sorted({one["author"] for one in decided}))
+        who = f"{plural(len(decided), 'override')} by {names}" if decided else "No override"
+        standing = sum(one["over"] is None for one in alarms)
+        lines.append(f"{who}; {plural(len(alarms), 'alarm')}, {standing} not over.")
     lines.append("")
-    for visit in facts["visits"][:4]:
+    todo = [f"- TO DO, {todo['owner']}: {todo['text']}" for todo in facts["todo"]]
+    room = MARKDOWN_LINES - len(lines) - len(todo)
+    shown = facts["visits"] if len(facts["visits"]) <= room else facts["visits"][: room - 1]
+    for visit in shown:
         name = visit["field"] or visit["design"]
         goal = f", {_share(visit['at_goal'])} at goal" if visit["at_goal"] is not None else ""
         lines.append(
             f"- {name}: {visit['taken']} of {visit['planned']} exposures{goal}; {visit['verdict'] or 'no advice'}"
         )
-    if len(facts["visits"]) > 4:
-        lines.append(f"- and {len(facts['visits']) - 4} more visits")
-    lines += [f"- TO DO, {todo['owner']}: {todo['text']}" for todo in facts["todo"]]
-    return "\n".join(lines[:15])
+    if more := len(facts["visits"]) - len(shown):
+        lines.append(f"- and {plural(more, 'more visit')}")
+    return "\n".join(lines + todo)
 
 
 def handover_lines(facts: dict[str, Any]) -> list[str]:
-    """Where things stand, what is open, what to look after."""
+    """Where things stand, what is open, what to look after: lines of a page of 80 columns."""
     if not facts["visits"]:
         return ["No data came in: nothing to hand over."]
-    last, head = facts["visits"][-1], facts["headline"]
+    last, head, health = facts["visits"][-1], facts["headline"], facts["health"]
     name = f"field {last['field']}, design {last['design']}" if last["field"] else f"design {last['design']}"
     state = "ended" if last["ended"] else "STILL OPEN"
-    lines = [f"night {facts['night']}: {head['visits']} visits, {head['exposures']} exposures"]
-    lines.append(f"last: {name} ({state}), exposure {last['taken']} of {last['planned']}")
-    lines.append(f"      {last['verdict'] or 'no advice yet'}: {last['cause']}")
+    told = [
+        ("night", f"{facts['night']}: {plural(head['visits'], 'visit')}, {plural(head['exposures'], 'exposure')}"),
+        ("last", f"{name} ({state}), exposure {last['taken']} of {last['planned']}"),
+        ("", f"{last['verdict'] or 'no advice yet'}: {last['cause']}"),
+    ]
+    if last["mode"] == "shadow":
+        told.append(("", "in shadow mode: recorded, not advised"))
     if last["override"]:
-        lines.append(f"      {last['override']}")
+        told.append(("", last["override"]))
     not_done = [v for v in facts["visits"] if v["at_goal"] is not None and v["need"] and v["at_goal"] < v["need"]]
     for visit in not_done[-4:]:
         where = visit["field"] or visit["design"]
-        lines.append(f"short: {where}, {_share(visit['at_goal'])} at goal, rule needs {_share(visit['need'])}")
-    lines += [f"to do, {todo['owner']}: {todo['text']}" for todo in facts["todo"]]
-    health = facts["health"]
-    lines.append(f"model {', '.join(health['bundles']) or '–'}, configuration {', '.join(health['configs']) or '–'}")
-    return lines
+        told.append(("short", f"{where}, {_share(visit['at_goal'])} at goal, rule needs {_share(visit['need'])}"))
+    for order in facts["overrides"][-4:]:
+        what = f"{order['action']} of {order['field'] or order['visit']} by {order['author']}, {order['reason']}"
+        told.append(("override", f"{what}: {order['outcome']}"))
+    for alarm in facts["alarms"]:
+        if alarm["over"] is None:
+            told.append(
+                ("stands", f"{alarm['kind']} since {alarm['raised'][11:16]}, {alarm['level']}: {alarm['text']}")
+            )
+    told += [("to do", f"{todo['owner']}: {todo['text']}") for todo in facts["todo"]]
+    told.append(
+        ("model", f"{', '.join(health['bundles']) or '–'}, configuration {', '.join(health['configs']) or '–'}")
+    )
+    indent = " " * HANDOVER_INDENT
+    return [
+        line
+        for word, text in told
+        for line in textwrap.wrap(
+            text, 80, initial_indent=f"{word and word + ':':<{HANDOVER_INDENT}}", subsequent_indent=indent
+        )
+    ]
 
 
 def _share(value: float | None) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from html import escape
 from itertools import pairwise
 from math import ceil
 from typing import Any
+
+from live_specd.sky import NIGHT_DEG
 
 VERDICT_COLOURS = {
     "STOP": "#009E73", "CONTINUE": "#56B4E9", "EXTEND": "#E69F00", "MOVE ON": "#D55E00", "NO ADVICE": "#999999",
@@ -15,32 +17,55 @@ VERDICT_COLOURS = {
 """Okabe & Ito (2008); every bar also carries its letter."""
 VERDICT_LETTERS = {"STOP": "S", "CONTINUE": "c", "EXTEND": "e", "MOVE ON": "m", "NO ADVICE": "–"}
 WIDTH = 960
+LETTER = 7.5
+"""Width of a letter at most."""
+DAY_S = 86400.0
+NOW_S = 3600.0
+"""An exposure in the journal within this time of its end was told live, and what people did is on the same clock."""
+MOST_ROWS = 20
+"""Fields of more fibres than so many rows are not drawn one by one."""
 
 
-def night_strip(points: Sequence[dict[str, Any]], marks: Sequence[dict[str, Any]] = ()) -> str:
-    """Exposures by time, coloured by the verdict after each; below, alarms when they were raised, and the (S/N)^2 that
-    each exposure gained."""
+def night_strip(
+    points: Sequence[dict[str, Any]],
+    marks: Sequence[dict[str, Any]] = (),
+    orders: Sequence[dict[str, Any]] = (),
+    sky: dict[str, Any] | None = None,
+) -> str:
+    """Exposures by time, coloured by the verdict after each; below, alarms and overrides, the (S/N)^2 that each
+    exposure gained, and, where the sky is known, twilight behind it all and the altitude of the Moon.
+
+    Times are those of the exposures where the sky is known, and of the journal otherwise: archived visits are played
+    into it at any time.
+    """
     if not points:
         return ""
-    end_s = max(p["at"] for p in points)
-    start_s = min(p["at"] - (p["exptime_s"] or 0) for p in points)
-    if end_s - start_s > 2 * 86400:
-        start_s = min(p["at"] for p in points)
+    clock = "ended" if sky else "at"
+    late_s = max((p["at"] - p[clock] for p in points), default=0.0)
+    end_s = max(p[clock] for p in points)
+    start_s = min(p[clock] - (p["exptime_s"] or 0) for p in points)
+    if end_s - start_s > 2 * DAY_S:
+        start_s = min(p[clock] for p in points)
     span = max(end_s - start_s, 60.0)
-    left, right, top, height, low = 60, WIDTH - 10, 20, 34, 60
+    left, right, top, height, low = 70, WIDTH - 10, 20, 34, 60
+    moon = 44 if sky else 0
+    base = top + height + low
+    ground = base + moon
 
     def x(at_s: float) -> float:
         return float(left + (right - left) * (at_s - start_s) / span)
 
-    parts = [_open(WIDTH, top + height + low + 40, "exposures of the night by time")]
+    parts = [_open(WIDTH, ground + 24, "exposures of the night by time")]
+    if sky:
+        parts += [_twilight(sky, x, start_s, end_s, top, ground - top), _moon(sky, x, start_s, end_s, base, ground)]
     # An archive replayed at full speed has exposures that are longer than the time between them.
-    steps = sorted(p["at"] for p in points)
+    steps = sorted(p[clock] for p in points)
     least_s = min((b - a for a, b in pairwise(steps)), default=span)
     for p in points:
         colour = VERDICT_COLOURS.get(p["verdict"] or "", "#cccccc")
         length_s = min(p["exptime_s"] or least_s, max(least_s, 1e-3)) if least_s else span / len(points)
         wide = max(3.0, (right - left) * length_s / span - 1)
-        at = max(x(p["at"]) - wide, left)
+        at = max(x(p[clock]) - wide, left)
         title = f"{p['visit']} exposure {p['exposure']}: {p['verdict'] or 'no verdict'}{', held' if p['held'] else ''}"
         outline = ' stroke="#000" stroke-width="2"' if p["held"] else ""
         parts.append(
@@ -49,36 +74,79 @@ def night_strip(points: Sequence[dict[str, Any]], marks: Sequence[dict[str, Any]
         )
         if wide > 9:
             letter = VERDICT_LETTERS.get(p["verdict"] or "", "?")
-            parts.append(_text(at + wide / 2, top + height / 2 + 4, letter, anchor="middle"))
+            parts.append(_text(at + wide / 2, top + height / 2 + 4, letter, anchor="middle", colour="#111"))
     seen: set[str] = set()
     ends = -1.0
-    for p in sorted(points, key=lambda p: p["at"]):
+    for p in sorted(points, key=lambda p: p[clock]):
         if p["visit"] in seen:
             continue
         seen.add(p["visit"])
-        if (at := x(p["at"])) > ends:
-            parts.append(_text(at, top - 6, p["visit"][:22]))
-            ends = at + 150
+        at, name = max(x(p[clock] - (p["exptime_s"] or 0)), left), p["visit"][:22]
+        at = min(at, right - LETTER * len(name))
+        if at > ends:
+            parts.append(_text(at, top - 6, name))
+            ends = at + LETTER * (len(name) + 2)
     gained = [p["snr2_gained"] for p in points if p["snr2_gained"]]
     most = max(gained, default=0.0)
-    base = top + height + low
     for p in points:
         if p["snr2_gained"] and most > 0:
-            tall = max(1.0, (low - 14) * max(0.0, p["snr2_gained"]) / most)
-            parts.append(f'<circle cx="{x(p["at"]):.1f}" cy="{base - tall:.1f}" r="2.5" fill="#222"/>')
-    for mark in marks:
-        if start_s <= mark["at"] <= end_s:
-            at, tip = x(mark["at"]), top + height + 2
+            tall = max(1.0, (low - 16) * max(0.0, p["snr2_gained"]) / most)
+            title = f"{p['visit']} exposure {p['exposure']}: (S/N)² + {p['snr2_gained']:.0f}"
             parts.append(
-                f'<path d="M{at:.1f} {tip} l5 9 h-10 z" fill="#D55E00"><title>{escape(mark["text"])}</title></path>'
+                f'<circle cx="{x(p[clock]):.1f}" cy="{base - tall:.1f}" r="2.5" fill="currentColor">'
+                f"<title>{escape(title)}</title></circle>"
             )
-    parts.append(_text(2, top + height / 2 + 4, "verdict") + _text(2, base - low / 2 + 4, "(S/N)²"))
-    parts.append(f'<line x1="{left}" y1="{base}" x2="{right}" y2="{base}" stroke="#888"/>')
+    tip = top + height + 2
+    shapes = [(mark, "l5 9 h-10 z", "#D55E00") for mark in marks] + [
+        (one, "l5 5 l-5 5 l-5 -5 z", "#000") for one in orders
+    ]
+    for mark, shape, colour in shapes if late_s < NOW_S else ():
+        if start_s <= mark["at"] <= end_s + NOW_S:
+            at = min(x(mark["at"]), right)
+            parts.append(
+                f'<path d="M{at:.1f} {tip} {shape}" fill="{colour}"><title>{escape(mark["text"])}</title></path>'
+            )
+    parts.append(_text(2, top + height / 2 + 4, "verdict") + _text(2, base - low / 2 + 8, "(S/N)²"))
+    for y in {base, ground}:
+        parts.append(f'<line x1="{left}" y1="{y}" x2="{right}" y2="{y}" stroke="#888"/>')
     for at_s, label in _hours(start_s, end_s):
         if left <= x(at_s) <= right - 20:
-            parts.append(f'<line x1="{x(at_s):.1f}" y1="{base}" x2="{x(at_s):.1f}" y2="{base + 4}" stroke="#888"/>')
-            parts.append(_text(x(at_s), base + 17, label, anchor="middle"))
+            parts.append(f'<line x1="{x(at_s):.1f}" y1="{ground}" x2="{x(at_s):.1f}" y2="{ground + 4}" stroke="#888"/>')
+            parts.append(_text(x(at_s), ground + 17, label, anchor="middle"))
     return "".join(parts) + "</svg>"
+
+
+def _twilight(
+    sky: dict[str, Any], x: Callable[[float], float], start_s: float, end_s: float, top: float, height: float
+) -> str:
+    """Bars behind the strip, the lighter the less dark the sky is: nothing in the night."""
+    parts = []
+    for (a, b), sun in zip(pairwise(sky["at"]), sky["sun_alt"], strict=False):
+        shade = max(0.0, min(1.0, (sun - NIGHT_DEG) / -NIGHT_DEG))
+        if shade and start_s < b and a < end_s:
+            at, to = x(max(a, start_s)), x(min(b, end_s))
+            parts.append(
+                f'<rect x="{at:.1f}" y="{top}" width="{to - at:.1f}" height="{height}" fill="#F0E442"'
+                f' shape-rendering="crispEdges" fill-opacity="{0.55 * shade:.2f}"/>'
+            )
+    return "".join(parts)
+
+
+def _moon(
+    sky: dict[str, Any], x: Callable[[float], float], start_s: float, end_s: float, base: float, ground: float
+) -> str:
+    """The Moon's altitude, from the horizon at ``ground`` to the zenith at ``base``."""
+    over = [(at, max(0.0, alt)) for at, alt in zip(sky["at"], sky["moon_alt"], strict=True) if start_s <= at <= end_s]
+    words = _text(2, ground - 22, "Moon") + _text(2, ground - 8, f"{100 * sky['moon_lit']:.0f}% lit")
+    if not any(alt for _, alt in over):
+        return words
+    line = " ".join(f"L{x(at):.1f} {ground - (ground - base) * alt / 90:.1f}" for at, alt in over)
+    highest = max(alt for _, alt in over)
+    return words + (
+        f'<path d="M{x(over[0][0]):.1f} {ground} {line} L{x(over[-1][0]):.1f} {ground} z" fill="#999"'
+        f' fill-opacity=".4">'
+        f"<title>the Moon, up to {highest:.0f}° high</title></path>"
+    )
 
 
 def forecast_plot(pairs: Sequence[Sequence[float]]) -> str:
@@ -105,13 +173,75 @@ def forecast_plot(pairs: Sequence[Sequence[float]]) -> str:
     return "".join(parts) + _text(4, 12, "found at goal") + "</svg>"
 
 
+def pit_bars(tonight: Sequence[int] | None, earlier: Sequence[int] | None = None) -> str:
+    """Histogram of where what came fell in its forecast: flat when those are right. Outlined: earlier nights."""
+    if not tonight:
+        return ""
+    size, pad, edge = 300, 24, 10
+    tall = 160
+    wide = (size - pad - edge) / len(tonight)
+    tops = [[n / sum(counts) for n in counts] for counts in (tonight, earlier or ()) if counts and sum(counts)]
+    most = max(0.3, *(max(shares) for shares in tops))
+    parts = [_open(size, tall + 40, "where the found share fell in its forecast")]
+
+    def y(share: float) -> float:
+        return tall + 14 - tall * share / most
+
+    for n, share in enumerate(tops[0]):
+        parts.append(
+            f'<rect x="{pad + n * wide + 1:.1f}" y="{y(share):.1f}" width="{wide - 2:.1f}"'
+            f' height="{tall + 14 - y(share):.1f}" fill="#56B4E9"><title>{tonight[n]}</title></rect>'
+        )
+    for n, share in enumerate(tops[1] if len(tops) > 1 else ()):
+        parts.append(
+            f'<rect x="{pad + n * wide + 1:.1f}" y="{y(share):.1f}" width="{wide - 2:.1f}"'
+            f' height="{tall + 14 - y(share):.1f}" fill="none" stroke="currentColor"/>'
+        )
+    level, right = y(1 / len(tonight)), size - edge
+    parts.append(
+        f'<line x1="{pad}" y1="{level:.1f}" x2="{right}" y2="{level:.1f}" stroke="#888" stroke-dasharray="4 3"/>'
+    )
+    parts.append(f'<line x1="{pad}" y1="{tall + 14}" x2="{right}" y2="{tall + 14}" stroke="#888"/>')
+    parts.append(_text(pad, tall + 32, "less than forecast"))
+    parts.append(_text(right, tall + 32, "more", anchor="end"))
+    return "".join(parts) + "</svg>"
+
+
+def fibre_map(fibres: Sequence[int], missing: dict[str, int], untrusted: dict[str, int]) -> str:
+    """A cell per fibre by number: without data the darker the more visits, not trusted in some visit, or neither."""
+    if not fibres:
+        return ""
+    columns = 50
+    cell = (WIDTH - 60) / columns
+    lines = sorted({(fibre - 1) // columns for fibre in fibres})
+    if len(lines) > MOST_ROWS:
+        return ""
+    most = max(missing.values(), default=1)
+    parts = [_open(WIDTH, len(lines) * cell + 4, "fibres by number")]
+    for at, line in enumerate(lines):
+        parts.append(_text(2, at * cell + cell - 4, str(1 + line * columns)))
+    for fibre in fibres:
+        left, y = 56 + (fibre - 1) % columns * cell, lines.index((fibre - 1) // columns) * cell
+        colour, opacity, words = "#888", 0.15, "data in every visit"
+        if n := missing.get(str(fibre)):
+            colour, opacity, words = "#D55E00", 0.35 + 0.65 * n / most, f"no data in {n}"
+        elif n := untrusted.get(str(fibre)):
+            colour, opacity, words = "#E69F00", 0.6, f"not trusted in {n}"
+        parts.append(
+            f'<rect x="{left:.1f}" y="{y:.1f}" width="{cell - 1.5:.1f}" height="{cell - 1.5:.1f}" fill="{colour}"'
+            f' fill-opacity="{opacity:.2f}"><title>fibre {fibre}: {words}</title></rect>'
+        )
+    return "".join(parts) + "</svg>"
+
+
 def sigma_bars(rows: Sequence[dict[str, Any]]) -> str:
-    """Uncertainty reached per label in dex: median and the range of two thirds of the stars."""
+    """Uncertainty reached per label in dex: median, the range of two thirds of the stars, and its goals as a stroke."""
     rows = [row for row in rows if row["unit"] == "dex"]
     if not rows:
         return ""
-    line, left = 18, 60
-    most = max(row["p84"] for row in rows) * 1.05
+    line, left = 15, 60
+    reached = max(row["p84"] for row in rows)
+    most = 1.05 * max(reached, *(min(row["goal_hi"] or 0.0, 2 * reached) for row in rows))
     step = next((s for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if most / s <= 8), 2.0)
     height = line * len(rows) + 30
     parts = [_open(WIDTH, height, "uncertainty reached per label")]
@@ -130,6 +260,12 @@ def sigma_bars(rows: Sequence[dict[str, Any]]) -> str:
             ' stroke-width="6"/>'
             f'<circle cx="{x(row["median"]):.1f}" cy="{y}" r="4" fill="#0072B2"/>'
         )
+        for goal in {row["goal_lo"], row["goal_hi"]} - {None}:
+            if goal <= most:
+                at = x(goal)
+                parts.append(
+                    f'<line x1="{at:.1f}" y1="{y - 7}" x2="{at:.1f}" y2="{y + 7}" stroke="#D55E00" stroke-width="3"/>'
+                )
     return "".join(parts) + "</svg>"
 
 
@@ -146,5 +282,5 @@ def _open(width: float, height: float, label: str) -> str:
     return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}" style="max-width:{width}px">'
 
 
-def _text(x: float, y: float, text: str, *, anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="12">{escape(text)}</text>'
+def _text(x: float, y: float, text: str, *, anchor: str = "start", colour: str = "currentColor") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="12" fill="{colour}">{escape(text)}</text>'

@@ -396,10 +396,11 @@ class Service:
 
     def _started(self) -> None:
         """A start is a record of the journal: which model, which configuration, and that there was a start at all."""
-        model, values = self._model, {"event": "started", "source": self._source, "version": __version__}
-        values |= {"bundle": f"{model.name} {model.id}", "note": model.note, "config": self._config.sha}
-        values |= {"mode": self._config.policy.mode, "rule": self._config.policy.active}
-        self._journal.append(Kind.EVENT, json.dumps(values, sort_keys=True).encode())
+        model, config = self._model, self._config
+        values = {"event": "started", "source": self._source, "version": __version__, "config": config.sha}
+        values |= {"bundle": f"{model.name} {model.id}", "note": model.note, "rule": config.policy.active}
+        settings = {"mode": config.policy.mode, "settings": config.model_dump(mode="json", exclude_defaults=True)}
+        self._journal.append(Kind.EVENT, json.dumps(values | settings, sort_keys=True).encode())
 
     def _picture(self) -> Snapshot:
         model = self._model

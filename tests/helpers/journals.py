@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,12 @@ def record_night(
     for visit in range(n_visits):
         name = f"1026{31 + visit}-61366"
         loaded = design(n_fibres, plan=6, visit=name)
-        entries = tuple(FibreEntry(fibre=f.fibre, star=f.star, role=f.role.value) for f in loaded.fibres)  # type: ignore[arg-type]
+        entries = tuple(
+            FibreEntry(
+                fibre=f.fibre, star=f.star, role=f.role.value, ra_deg=150.0 + 0.01 * (f.fibre % 100), dec_deg=20.0
+            )
+            for f in loaded.fibres
+        )  # type: ignore[arg-type]
         write(
             Design(**envelope(), visit=name, design=f"4821{visit}", plan=6, fibres=entries, field=f"1026{31 + visit}",
                    telescope="apo25m")
@@ -78,14 +84,19 @@ def record_night(
             now[0] += 500_000_000_000
             fibres = [f for f in range(1, n_fibres + 1) if f != 7]
             snr = level * (1 + 0.1 * rng.normal(size=len(fibres)))
-            event = exposure(number, snr, fibres=fibres, visit=name, seed=visit)
+            ended = datetime.fromtimestamp(now[0] / 1e9, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+            event = replace(exposure(number, snr, fibres=fibres, visit=name, seed=visit), observed_at=ended)
+            now[0] += 20_000_000_000  # the reduction
             write(
                 Exposure(**envelope(), visit=name, exposure=number, n_fibres=len(fibres), n_pixels=8575, frame="rest",
                          grid="apstar-8575", dither=event.dither, exptime_s=500.0, observed_at=event.observed_at)
             )  # fmt: skip
             hear(event)
             if visit == 1 and number == 2:
-                hear(OverrideRecorded(name, "kp", "hold", "moon", "thin cirrus", 4))
+                order = {"visit": name, "author": "kp", "action": "hold", "reason": "moon", "note": "thin cirrus",
+                         "expires_after": 4}  # fmt: skip
+                journal.append(Kind.EVENT, json.dumps({"event": "override", **order}, sort_keys=True).encode())
+                hear(OverrideRecorded(**order))  # type: ignore[arg-type]
             if visit == 0 and number == 4:
                 break
         write(VisitEnd(**envelope(), visit=name))

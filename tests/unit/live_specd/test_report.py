@@ -34,7 +34,14 @@ def night(folder: Path) -> Night:
     return read_night(folder)
 
 
-def test_feature_26_the_reports_numbers_equal_an_independent_recount_of_the_journal(folder: Path, night: Night) -> None:
+@pytest.fixture(scope="module")
+def document(night: Night) -> dict[str, Any]:
+    return facts(night)
+
+
+def test_feature_26_the_reports_numbers_equal_an_independent_recount_of_the_journal(
+    folder: Path, document: dict[str, Any]
+) -> None:
     """Counted again from the records' own bytes, with nothing of the report's code."""
     headers, said = [], []
     for record in read_journal(folder):
@@ -48,7 +55,6 @@ def test_feature_26_the_reports_numbers_equal_an_independent_recount_of_the_jour
     by_visit = {visit: [a for a in said if a["visit"] == visit] for visit in plans}
     n_taken = {visit: sum(v == visit for v, _ in taken) for visit in plans}
     ends = {v: next((a["exposure"] for a in by_visit[v] if a["verdict"] in ("STOP", "MOVE ON")), None) for v in plans}
-    document = facts(night)
     head = document["headline"]
     assert (head["visits"], head["exposures"], head["advice"]) == (len(plans), len(taken), len(said))
     assert head["minutes_saved"] == pytest.approx(sum(plans[v] - n_taken[v] for v in plans) * 500 / 60)
@@ -66,8 +72,8 @@ def test_feature_26_the_reports_numbers_equal_an_independent_recount_of_the_jour
     assert document["forecast"]["coverage"] == pytest.approx(sum(lo <= x <= hi for lo, x, hi in pairs) / len(pairs))
 
 
-def test_the_headline_counts_what_came_in(night: Night) -> None:
-    head = facts(night)["headline"]
+def test_the_headline_counts_what_came_in(night: Night, document: dict[str, Any]) -> None:
+    head = document["headline"]
     assert (head["visits"], head["exposures"], head["spectra"]) == (3, 16, 16 * 29)
     assert head["open_shutter_h"] == pytest.approx(16 * 500 / 3600)
     # The first visit ended two exposures of 500 s before its plan.
@@ -75,8 +81,8 @@ def test_the_headline_counts_what_came_in(night: Night) -> None:
     assert head["advice"] == len(night.all_advice)
 
 
-def test_a_visit_says_what_was_planned_advised_and_taken(night: Night) -> None:
-    first, held, short = facts(night)["visits"]
+def test_a_visit_says_what_was_planned_advised_and_taken(night: Night, document: dict[str, Any]) -> None:
+    first, held, short = document["visits"]
     assert (first["planned"], first["taken"], first["field"]) == (6, 4, "102631")
     stop = night.visits["102631-61366"].first_stop
     assert stop is not None
@@ -87,23 +93,22 @@ def test_a_visit_says_what_was_planned_advised_and_taken(night: Night) -> None:
     assert short["at_goal"] < short["need"]
 
 
-def test_statement_18_an_override_is_in_the_report(night: Night) -> None:
-    audit = facts(night)["audit"]
+def test_statement_18_an_override_is_in_the_report(document: dict[str, Any]) -> None:
+    audit = document["audit"]
     assert [a for a in audit if a["kind"] == "override" and "kp" in a["text"] and "thin cirrus" in a["text"]]
     assert [a["kind"] for a in audit].count("input-bad") == 1
     assert audit == sorted(audit, key=lambda a: a["at"])
 
 
-def test_forecasts_are_compared_with_what_was_found(night: Night) -> None:
-    found = facts(night)["forecast"]
+def test_forecasts_are_compared_with_what_was_found(night: Night, document: dict[str, Any]) -> None:
+    found = document["forecast"]
     assert found["n"] == len(found["pairs"]) > 3
     assert 0 <= found["coverage"] <= 1
     shares = {a.have for _, a in night.all_advice if a.have is not None}
     assert all(any(abs(came - share) < 1e-3 for share in shares) for _, came in found["pairs"])
 
 
-def test_health_names_the_dead_fibre_and_the_distrusted_star(night: Night) -> None:
-    document = facts(night)
+def test_health_names_the_dead_fibre_and_the_distrusted_star(document: dict[str, Any]) -> None:
     assert document["health"]["missing_fibres"] == {"7": 3}
     assert document["health"]["untrusted_share"] == pytest.approx(1 / 30, abs=0.04)
     assert document["health"]["latency_s"][0] == pytest.approx(0.8, abs=0.5)
@@ -111,22 +116,22 @@ def test_health_names_the_dead_fibre_and_the_distrusted_star(night: Night) -> No
     assert len(document["todo"]) <= 5
 
 
-def test_policies_do_not_guess_what_was_not_measured(night: Night) -> None:
-    observed, advised, planned = facts(night)["policies"]
+def test_policies_do_not_guess_what_was_not_measured(document: dict[str, Any]) -> None:
+    observed, advised, planned = document["policies"]
     assert (observed["exposures"], planned["exposures"]) == (16, 18)
     assert advised["exposures"] <= observed["exposures"]
     assert observed["at_goal"] is not None
     assert planned["at_goal"] is None
 
 
-def test_statement_27_the_page_is_one_small_offline_file(night: Night) -> None:
-    page = as_html(facts(night))
+def test_statement_27_the_page_is_one_small_offline_file(document: dict[str, Any]) -> None:
+    page = as_html(document)
     assert len(page.encode()) < 2_000_000
     for outside in ("http", "<script", "<link", "@import", "url(", "src="):
         assert outside not in page
     for n in range(1, 11):
         assert f"<h2>{n}. " in page
-    assert page.count("<svg") == page.count("</svg>") == 3
+    assert page.count("<svg") == page.count("</svg>") == 5
 
 
 def test_statement_27_a_night_without_data_still_gives_a_report_and_exit_0(tmp_path: Path) -> None:
@@ -143,8 +148,10 @@ def test_a_folder_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
     assert "no such folder" in done.output
 
 
-def test_markdown_is_short_and_the_file_name_says_the_form(folder: Path, night: Night, tmp_path: Path) -> None:
-    assert len(as_markdown(facts(night)).splitlines()) <= 15
+def test_markdown_is_short_and_the_file_name_says_the_form(
+    folder: Path, document: dict[str, Any], tmp_path: Path
+) -> None:
+    assert len(as_markdown(document).splitlines()) <= 15
     out = tmp_path / "night.json"
     done = CliRunner().invoke(report, ["--run", str(folder), "--out", str(out)])
     assert done.exit_code == 0
@@ -152,10 +159,10 @@ def test_markdown_is_short_and_the_file_name_says_the_form(folder: Path, night: 
     assert json.loads(out.read_text())["schema"] == "live-spec.report/1"
 
 
-def test_json_has_no_nan_and_the_page_escapes_names(night: Night) -> None:
-    document = json.loads(as_json(facts(night)))
-    document["visits"][0]["field"] = "<b>&"
-    assert "<b>&<" not in as_html(document)
+def test_json_has_no_nan_and_the_page_escapes_names(document: dict[str, Any]) -> None:
+    other = json.loads(as_json(document))
+    other["visits"][0]["field"] = "<b>&"
+    assert "<b>&<" not in as_html(other)
 
 
 def test_a_torn_or_foreign_record_is_said_and_does_not_stop_the_report(folder: Path, tmp_path: Path) -> None:
@@ -169,11 +176,11 @@ def test_a_torn_or_foreign_record_is_said_and_does_not_stop_the_report(folder: P
     assert document["visits"]
 
 
-def test_the_handover_names_what_is_short_and_what_is_open(night: Night) -> None:
-    lines = handover_lines(facts(night))
-    assert any(line.startswith("last: field 102633") for line in lines)
-    assert any("short: 102633" in line for line in lines)
-    assert len(lines) < 16
+def test_the_handover_names_what_is_short_and_what_is_open(document: dict[str, Any]) -> None:
+    lines = handover_lines(document)
+    assert any(line.startswith("last:     field 102633") for line in lines)
+    assert any("short:    102633" in line for line in lines)
+    assert len(lines) < 24
 
 
 def test_a_night_is_found_by_its_mjd_and_only_its_records_count(folder: Path, night: Night) -> None:
