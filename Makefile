@@ -69,6 +69,7 @@ nights: $(STAMP)
 	$(BIN)/live-spec nights --n 500 --visits 3 --seed 1000
 	$(BIN)/live-spec nights --full --n 4 --visits 3
 	$(BIN)/python benchmarks/flat_rule.py
+	$(BIN)/python benchmarks/caution.py
 	LIVE_SPEC_FULL=1 $(BIN)/pytest -k 'feature or mishaps' --timeout 3600
 
 # The bundle that ships, from nothing: under three hours on two cores. It goes on where it stopped.

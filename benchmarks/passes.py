@@ -19,12 +19,12 @@ import torch
 from engine import spectra
 from machine import circumstances, report
 
+from live_spec.core.forecast import error_of_sigma
 from live_spec.labels import N_LABELS
 from live_spec.nets.bundle import Bundle, default_bundle_path
 from live_spec.nets.engine_compiled import GROUP, CompiledPasses
 from live_spec.nets.engine_layout import Layout
 from live_spec.nets.masks import keep_masks
-from live_spec.nets.posterior import relative_error_of_sigma
 from live_spec.spectra.continuum import network_input, normalise
 
 Array = np.ndarray[Any, Any]
@@ -76,8 +76,8 @@ def main() -> None:
     for n in (16, 32, 50, 64, 100, 200, 400):
         (sigma, mean), (sigma_pairs, mean_pairs) = (error_of(v, n) for v in (independent, paired))
         rows.append({
-            "passes": n, "gaussian": relative_error_of_sigma(n), "sigma": sigma, "sigma_antithetic": sigma_pairs,
-            "mean": mean, "mean_antithetic": mean_pairs,
+            "passes": n, "gaussian": error_of_sigma(n, 0.0), "core": error_of_sigma(n), "sigma": sigma,
+            "sigma_antithetic": sigma_pairs, "mean": mean, "mean_antithetic": mean_pairs,
         })  # fmt: skip
         print(rows[-1], flush=True)
     report("passes", {"rows": rows, "spectra": given.spectra, "long": given.long, **where})

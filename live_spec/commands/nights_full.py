@@ -115,7 +115,8 @@ class _Heard:
         trusted_F = np.zeros(n_fibres, bool)
         trusted_F[self.row_F] = p.trusted_F
         said_FL = np.broadcast_to(1 / ratio_L, floor_FL.shape)
-        field = TrueField(self.design, self.info_EF.max(axis=0), floor_FL, photon_FL, said_FL, trusted_F)
+        rate_F, ones_FL = self.info_EF.max(axis=0), np.ones_like(floor_FL)
+        field = TrueField(self.design, rate_F, floor_FL, photon_FL, said_FL, trusted_F, ones_FL)
         fine_TF = np.cumsum(np.repeat(self.info_EF / READS, READS, axis=0), axis=0)
         return Visit(field, self.sky, self.info_EF, np.cumsum(self.info_EF, axis=0), self.exposures, fine_TF)
 

@@ -6,11 +6,17 @@ once per exposure)
 .. math:: x_{e+1} = \mu + \phi\,(x_e - \mu) + \epsilon, \qquad \epsilon \sim N(0, q^2)
 
 so that a cloud is expected to persist for a while and then to give way, and a forecast far ahead is as wide as the
-night's own spread. :math:`q` is learned from the visit against a prior, :math:`\mu` is the visit's mean. The sum over
-the next m exposures is taken as lognormal with its exact mean and variance.
+night's own spread. :math:`\mu` is the visit's mean; :math:`q` is learned from its steps :math:`\delta` against a prior.
+Steps that go on in one direction count more and patches that come and go count less, as in any long-run variance,
+
+.. math:: q^2 = \frac{w\,q_0^2 + \sum \delta_e^2 + 2 \sum \delta_e \delta_{e+1}}{w + n}
+
+A sky that has been different in this visit may be so again at once: all coming exposures share an offset whose 1-sigma
+size is the largest distance between the last pair of exposures and any pair before. The sum over the next m exposures
+is taken as lognormal with its exact mean and variance.
 """
 
-# Shape legend: E exposures so far, M future exposures, G quadrature nodes.
+# Shape legend: E exposures so far, M future exposures, G deviates.
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -24,11 +30,10 @@ Array = NDArray[np.float64]
 
 PERSISTENCE = 0.95
 """Correlation of ln(common mode) from one exposure to the next (500 s): clouds last tens of minutes."""
-INNOVATION = 0.24
+INNOVATION = 0.2
 """Prior standard deviation of the step from one exposure to the next."""
-INNOVATION_WEIGHT = 3.0
+INNOVATION_WEIGHT = 1.0
 """Number of steps the prior is worth."""
-NODES = 7
 Kind = Literal["reverting", "flat", "last"]
 
 
@@ -41,21 +46,14 @@ class Future:
     mean: float
     """ln of the level it reverts to."""
     innovation: float
+    excursion: float = 0.0
+    """Standard deviation of what all coming exposures may differ by at once."""
     constant: float | None = None
     """Information of every coming exposure, without uncertainty: what a plain exposure-time calculator expects."""
 
     def moments(self, n_more: int) -> tuple[float, float]:
         """Mean and variance of the summed information of the next ``n_more`` exposures."""
         return _moments(self, n_more)
-
-    def nodes(self, n_more: int) -> tuple[Array, Array]:
-        """Quadrature of the lognormal sum: values and weights, shape (G,)."""
-        spread = self.spread(n_more)
-        if spread == 0.0:
-            return np.array([self.moments(n_more)[0]]), np.ones(1)
-        mean = self.moments(n_more)[0]
-        node_G, weight_G = np.polynomial.hermite_e.hermegauss(NODES)
-        return np.exp(np.log(mean) - spread**2 / 2 + spread * node_G), weight_G / weight_G.sum()
 
     def spread(self, n_more: int) -> float:
         """Standard deviation of the log of the summed information."""
@@ -64,10 +62,14 @@ class Future:
 
     def quantile(self, n_more: int, z: float) -> float:
         """Summed information at ``z`` standard deviations of its log."""
+        return float(self.quantiles(n_more, np.array([z]))[0])
+
+    def quantiles(self, n_more: int, z_G: Array) -> Array:
+        """The same for many, shape (G,)."""
         if n_more == 0:
-            return 0.0
+            return np.zeros(len(z_G))
         spread = self.spread(n_more)
-        return float(np.exp(np.log(self.moments(n_more)[0]) - spread**2 / 2 + spread * z))
+        return np.asarray(np.exp(np.log(self.moments(n_more)[0]) - spread**2 / 2 + spread * z_G))
 
 
 @lru_cache(maxsize=1024)  # a forecast asks for the same few again and again
@@ -76,10 +78,10 @@ def _moments(after: Future, n_more: int) -> tuple[float, float]:
         return n_more * after.constant, 0.0
     step_M = np.arange(1, n_more + 1)
     centre_M = after.mean + PERSISTENCE**step_M * (after.level - after.mean)
-    var_M = after.innovation**2 * (1 - PERSISTENCE ** (2 * step_M)) / (1 - PERSISTENCE**2)
-    expected_M = np.exp(centre_M + var_M / 2)
+    calm_M = after.innovation**2 * (1 - PERSISTENCE ** (2 * step_M)) / (1 - PERSISTENCE**2)
+    expected_M = np.exp(centre_M + (calm_M + after.excursion**2) / 2)
     lag_MM = np.abs(step_M[:, None] - step_M)
-    covariance_MM = np.minimum(var_M[:, None], var_M) * PERSISTENCE**lag_MM
+    covariance_MM = np.minimum(calm_M[:, None], calm_M) * PERSISTENCE**lag_MM + after.excursion**2
     variance = float((expected_M[:, None] * expected_M * np.expm1(covariance_MM)).sum())
     return float(expected_M.sum()), variance
 
@@ -95,12 +97,12 @@ def future(common_E: Array, *, kind: Kind = "reverting") -> Future:
     """
     lit_E = common_E[common_E > 0]
     if not len(lit_E):
-        return Future(0.0, 0.0, INNOVATION, None if kind == "reverting" else 1.0)
+        return Future(0.0, 0.0, INNOVATION, constant=None if kind == "reverting" else 1.0)
     x_E = np.log(lit_E)
-    mean = float(x_E.mean())
-    step_E = x_E[1:] - (mean + PERSISTENCE * (x_E[:-1] - mean))
-    innovation = float(
-        np.sqrt((INNOVATION_WEIGHT * INNOVATION**2 + (step_E**2).sum()) / (INNOVATION_WEIGHT + len(step_E)))
-    )
+    step_E = np.diff(x_E)
+    learned = max(0.0, (step_E**2).sum() + 2 * (step_E[1:] * step_E[:-1]).sum())
+    innovation = np.sqrt((INNOVATION_WEIGHT * INNOVATION**2 + learned) / (INNOVATION_WEIGHT + len(step_E)))
+    pair_E = np.concatenate([x_E[:1], (x_E[1:] + x_E[:-1]) / 2])
     constant = {"reverting": None, "flat": 1.0, "last": float(lit_E[-1])}[kind]
-    return Future(float(x_E[-1]), mean, innovation, constant)
+    excursion = np.abs(pair_E - pair_E[-1]).max()
+    return Future(float(x_E[-1]), float(x_E.mean()), float(innovation), float(excursion), constant)

@@ -74,7 +74,7 @@ class Outcome:
     stopped: bool
     """Ended by STOP, not by the cap, the plan or MOVE ON."""
     wrong: bool
-    """A STOP whose quorum was not met in truth."""
+    """A STOP whose quorum was not met in truth, see :func:`spoken_of`."""
     at_goal_true: int
     at_goal_said: int
     reversals: int
@@ -179,14 +179,14 @@ def judge(visit: Visit, heard: list[Advice | None], config: Config) -> Outcome:
     goals = assign_goals(visit.field.design.fibres, config.target)
     ended, stopped = _end(heard, config)
     final = next((advice for advice in reversed(heard[:ended]) if advice is not None), None)
-    true_F = visit.field.at_goal(visit.cumulative_EF[ended - 1], goals.goal_FL) & visit.field.trusted_F
+    every_EF = np.array([visit.field.at_goal(info_F, goals.goal_FL) for info_F in visit.cumulative_EF])
+    true_F = every_EF[ended - 1] & visit.field.trusted_F
     dithers = "".join("ABBA"[e % 4] for e in range(ended))
     at_stop = heard[ended - 1]
     wrong = False
     if stopped and rule.kind == "abundance-fraction" and at_stop is not None:
-        wrong = int(true_F.sum()) < rule.fraction * at_stop.n_counting
+        wrong = int(true_F.sum()) < rule.fraction * spoken_of(visit, at_stop, goals.goal_FL)
     finish_error, covered = _forecast(visit, heard, goals.goal_FL, rule)
-    every_EF = np.array([visit.field.at_goal(info_F, goals.goal_FL) for info_F in visit.cumulative_EF])
     return Outcome(
         condition=visit.condition,
         yield_E=tuple(int(n) for n in (every_EF & visit.field.trusted_F).sum(axis=1)),
@@ -203,6 +203,13 @@ def judge(visit: Visit, heard: list[Advice | None], config: Config) -> Outcome:
         finish_covered=covered,
         first_advice=next((a.exposure for a in heard if a is not None and a.verdict is not Verdict.NO_ADVICE), None),
     )
+
+
+def spoken_of(visit: Visit, advice: Advice, goal_FL: Array) -> int:
+    """Targets of which the rule's share must truly be at goal: as many as the rule counted, or as many trusted ones as
+    the light up to the cap truly brings to their goals, whichever are more."""
+    in_reach_F = visit.field.at_goal(visit.cumulative_EF[-1], goal_FL) & visit.field.trusted_F
+    return max(advice.n_counting, int(in_reach_F.sum()))
 
 
 def _end(heard: list[Advice | None], config: Config) -> tuple[int, bool]:

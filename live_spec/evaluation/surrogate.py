@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from live_spec.core.forecast import CALIBRATION_ERROR
+from live_spec.core.forecast import CALIBRATION_ERROR, error_of_sigma
 from live_spec.events import DesignLoaded, Fibre, LabelPosterior, LabelsPredicted, PredictLabels
 from live_spec.labels import INDEX, N_LABELS
 
@@ -27,6 +27,8 @@ PHOTON_AT_100: Final = {"teff": 12.0, "logg": 0.03, "fe_h": 0.010, "mg_h": 0.014
 OTHER_PHOTON: Final = 0.03
 FLOOR_SHARE: Final = 1.0
 """Floor of a typical star over its photon sigma at S/N 100."""
+EPISTEMIC_SHARE: Final = 0.7
+"""Epistemic part of the floor: half of its variance."""
 PASSES: Final = 100
 UNTRUSTED: Final = 0.03
 SLOPE_H: Final = -0.426
@@ -51,6 +53,8 @@ class TrueField:
     said_over_true_FL: Array
     """What the network will say over the truth: its calibration error, star by star and common."""
     trusted_F: NDArray[np.bool_]
+    epistemic_over_true_FL: Array
+    """The same for the epistemic part alone, on top: a standard deviation from finitely many passes."""
 
     def total_FL(self, info_F: Array) -> Array:
         """True total sigma at accumulated information."""
@@ -79,7 +83,7 @@ def true_field(visit: str, n_fibres: int, plan: int, exposure_s: float, rng: np.
     star_F = np.exp(rng.normal(0.0, 0.25, n_fibres)) * np.where(programs == "mwm_halo", 1.4, 1.0)
     photon_FL = photon_L * star_F[:, None] * np.exp(rng.normal(0.0, 0.10, (n_fibres, N_LABELS)))
     floor_FL = FLOOR_SHARE * photon_L * np.exp(rng.normal(0.0, 0.20, (n_fibres, N_LABELS)))
-    own = rng.normal(0.0, np.hypot(CALIBRATION_ERROR, 0.7 / sqrt(2 * (PASSES - 1))), (n_fibres, N_LABELS))
+    own = rng.normal(0.0, CALIBRATION_ERROR, (n_fibres, N_LABELS))
     common = rng.normal(0.0, CALIBRATION_ERROR)
     return TrueField(
         design=DesignLoaded(visit, visit, fibres, plan, exposure_s=exposure_s, message=f"{visit}/design"),
@@ -88,6 +92,7 @@ def true_field(visit: str, n_fibres: int, plan: int, exposure_s: float, rng: np.
         photon_FL=photon_FL,
         said_over_true_FL=np.exp(own + common),
         trusted_F=rng.random(n_fibres) >= UNTRUSTED,
+        epistemic_over_true_FL=np.exp(rng.spawn(1)[0].normal(0.0, error_of_sigma(PASSES), (n_fibres, N_LABELS))),
     )
 
 
@@ -96,16 +101,17 @@ def read(field: TrueField, request: PredictLabels) -> LabelsPredicted:
     row_F = request.fibre_F - 1
     rng = np.random.default_rng([*request.visit.encode(), request.exposure])
     info_F = request.ivar_FP[:, 0].astype(np.float64)
-    said_FL = field.said_over_true_FL[row_F]
-    floor_FL = field.floor_FL[row_F] * said_FL
-    photon_FL = field.photon_FL[row_F] * said_FL * (100.0 / np.sqrt(info_F))[:, None]
+    floor_FL = field.floor_FL[row_F]
+    epistemic_FL = EPISTEMIC_SHARE * floor_FL * field.epistemic_over_true_FL[row_F]
+    aleatoric_FL = sqrt(1 - EPISTEMIC_SHARE**2) * floor_FL
+    photon_FL = field.photon_FL[row_F] * (100.0 / np.sqrt(info_F))[:, None]
     trusted_F = field.trusted_F[row_F]
     posterior = LabelPosterior(
-        value_FL=rng.normal(0.0, photon_FL / said_FL),  # what photons do; the rest of the error is the same each time
-        epistemic_FL=0.7 * floor_FL,
-        aleatoric_FL=sqrt(1 - 0.49) * floor_FL,
+        value_FL=rng.normal(0.0, photon_FL),  # what photons do; the rest of the error is the same each time
+        epistemic_FL=epistemic_FL,
+        aleatoric_FL=aleatoric_FL,
         photon_FL=photon_FL,
-        total_FL=np.hypot(floor_FL, photon_FL),
+        total_FL=field.said_over_true_FL[row_F] * np.sqrt(epistemic_FL**2 + aleatoric_FL**2 + photon_FL**2),
         trusted_F=trusted_F,
         why_F=tuple("" if trusted else "unlike the training set" for trusted in trusted_F),
         distance_F=np.full(len(row_F), np.nan),

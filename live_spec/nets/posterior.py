@@ -40,8 +40,3 @@ def summarise_passes(
     with np.errstate(over="ignore", invalid="ignore"):  # absurd flux gives infinite values, absurd log-variances sigmas
         aleatoric = np.sqrt(np.exp(log_vars).mean(axis=0))
         return mean_L + std_L * values.mean(axis=0), std_L * values.std(axis=0), std_L * aleatoric
-
-
-def relative_error_of_sigma(n_passes: int) -> float:
-    """Relative 1-sigma error of a standard deviation estimated from ``n_passes`` Gaussian passes."""
-    return float((2.0 * (n_passes - 1)) ** -0.5)

@@ -135,11 +135,12 @@ def test_feature_15_stops_are_out_300_s_before_the_exposure_ends_and_no_preload_
             # The exposure now ends. 300 s before, the sequencer looked at what had been announced by then.
             if announced == taken and EXPOSURE_S - latency_s >= ahead_s:
                 loaded_for = taken
-            ends = advice is not None and advice.verdict is Verdict.STOP
-            if ends:
+            if advice is not None and advice.verdict is Verdict.STOP:
                 stops += 1
                 in_time += loaded_for == taken
                 break
+            if advice is not None and advice.verdict is Verdict.MOVE_ON:
+                break  # the cap: the field is left all the same, and what was loaded is used
             wasted += loaded_for == taken
             sure = (
                 advice is not None

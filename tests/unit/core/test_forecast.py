@@ -7,13 +7,16 @@ import pytest
 
 from live_spec.core.conditions import PERSISTENCE, Future, future
 from live_spec.core.forecast import (
+    CALIBRATION_ERROR,
     Rates,
     Sigmas,
     common_mode,
+    error_of_sigma,
     exposures_left,
     p_at_goal,
     projected_total,
     quantile,
+    quorum,
     quorum_distribution,
     rates,
     sigmas,
@@ -107,16 +110,30 @@ def test_a_cloud_is_expected_to_persist_and_then_to_give_way() -> None:
 def test_the_sum_of_coming_exposures_has_the_process_moments() -> None:
     now, rng = future(np.array([1.2, 1.0, 0.7])), np.random.default_rng(3)
     x = np.full(100_000, now.level)
+    offset = now.excursion * rng.normal(size=x.size)
     total = np.zeros_like(x)
     for _ in range(4):
         x = now.mean + PERSISTENCE * (x - now.mean) + now.innovation * rng.normal(size=x.size)
-        total += np.exp(x)
+        total += np.exp(x + offset)
     mean, variance = now.moments(4)
     assert mean == pytest.approx(total.mean(), rel=0.01)
     assert variance == pytest.approx(total.var(), rel=0.03)
     assert np.mean(total < now.quantile(4, 1.2816)) == pytest.approx(0.9, abs=0.01)
-    values, weights = now.nodes(4)
-    assert weights @ values == pytest.approx(mean)
+
+
+def test_what_a_sky_did_before_it_may_do_again() -> None:
+    """An hour after a cloud the forecast still allows for one; a night that never moved does not."""
+    calm = future(np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.0]))
+    after = future(np.array([1.0, 0.4, 0.4, 1.0, 1.0, 1.0]))
+    assert calm.excursion == 0.0
+    assert after.excursion == pytest.approx(np.log(1.0 / 0.4))
+    assert after.spread(3) > 3 * calm.spread(3)
+
+
+def test_a_trend_widens_the_forecast_more_than_patches_of_the_same_size() -> None:
+    trend, patches = future(np.exp([0.0, 0.1, 0.2, 0.3, 0.4])), future(np.exp([0.0, 0.1, 0.0, 0.1, 0.0]))
+    assert trend.innovation > 1.5 * patches.innovation
+    assert patches.spread(4) < 0.5 * trend.spread(4)
 
 
 def test_a_flat_forecast_extrapolates_the_mean_rate() -> None:
@@ -138,6 +155,32 @@ def test_calibration_factor_scales_floor_and_photon_alike() -> None:
     found = sigmas(posterior)
     np.testing.assert_allclose(found.total_FL, 1.2 * raw)
     np.testing.assert_allclose(found.photon_FL, 1.2)
+
+
+@pytest.mark.parametrize("kurtosis", [0.0, 0.65])
+def test_the_stated_error_of_sigma_is_what_draws_show(kurtosis: float) -> None:
+    rng, n = np.random.default_rng(2), 100
+    passes = rng.standard_t(4.0 + 6.0 / kurtosis, (n, 20_000)) if kurtosis else rng.normal(size=(n, 20_000))
+    sigma = passes.std(axis=0)
+    assert sigma.std() / sigma.mean() == pytest.approx(error_of_sigma(n, kurtosis), rel=0.03)
+
+
+@pytest.mark.parametrize(("passes", "measured"), [(16, 0.210), (32, 0.149), (64, 0.105), (100, 0.081), (400, 0.040)])
+def test_the_error_of_the_shipped_network_s_sigma_is_the_measured_one(passes: int, measured: float) -> None:
+    """benchmarks/passes.md."""
+    assert error_of_sigma(passes) == pytest.approx(measured, rel=0.03)
+
+
+def test_the_probability_of_a_quorum_is_seen_on_both_sides_of_its_edge() -> None:
+    """What all targets share decides: against 2,000 draws of it. Three Gaussian nodes would know only 1/6 and 5/6."""
+    rng = np.random.default_rng(4)
+    sigma = Sigmas(np.full((200, 1), 1e-6), 0.05 * np.exp(rng.normal(0.0, 0.2, (200, 1))), np.full((200, 1), 0.04))
+    now, goal = rate(1000.0, 500.0).take(np.zeros(200, int)), np.full((200, 1), 0.05)
+    offsets = np.random.default_rng(5).normal(0.0, CALIBRATION_ERROR, 2000)
+    p_GF = np.array([p_at_goal(sigma.total_FL, sigma.own_error_FL, goal, offset) for offset in offsets])
+    exact = quorum_distribution(p_GF, np.full(2000, 1 / 2000))[::-1].cumsum()[::-1]
+    found = quorum(sigma, now, goal, 0)[::-1].cumsum()[::-1]
+    np.testing.assert_allclose(found, exact, atol=0.03)
 
 
 def test_more_passes_make_sigma_more_certain() -> None:
