@@ -25,9 +25,10 @@ from live_spec.spectra.grid import APSTAR, Grid
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
-FITTED: Final = 256  # spectra fitted at a time
-BLOCK: Final = 16  # spectra divided at a time: their scratch stays in cache
+FITTED: Final = 256  # spectra fitted at a time, a multiple of the next
+BLOCK: Final = 16  # spectra divided at a time: they and their scratch stay in cache
 MAX_CONDITION: Final = 1e10  # first over smallest pivot; beyond it fewer than three pixels carry all the weight
+LEAST: Final = 1e-6  # of a continuum, in units of its coefficients: below, single precision could make it negative
 
 
 class SpectrumShapeError(ValueError):
@@ -40,10 +41,22 @@ class Normalised:
 
     flux_FP: Float32
     ivar_FP: Float32
-    continuum_FP: Float32
-    """NaN where no continuum is known."""
-    detector_ok_FD: NDArray[np.bool_]
-    """False where a detector had too few good continuum pixels or its continuum is not positive throughout."""
+    coefficient_FD3: Float64
+    """Of T0, T1 and T2 over each detector. NaN where it had too few good continuum pixels or its continuum is not
+    positive throughout."""
+    grid: Grid
+
+    @property
+    def detector_ok_FD(self) -> NDArray[np.bool_]:
+        """Where there is a continuum."""
+        return np.isfinite(self.coefficient_FD3[:, :, 0])
+
+    @property
+    def continuum_FP(self) -> Float32:
+        """The continuum, worked out anew each time; NaN where none is known."""
+        continuum_FP = np.full(self.flux_FP.shape, np.nan, np.float32)
+        _lay_continuum(self.coefficient_FD3, self.grid, continuum_FP)
+        return continuum_FP
 
 
 @cache
@@ -68,66 +81,67 @@ def normalise(flux_FP: ArrayLike, ivar_FP: ArrayLike, *, grid: Grid = APSTAR, mi
         SpectrumShapeError: When the arrays are not both of shape (F, grid.n_pixels).
     """
     flux_FP, ivar_FP = check_pair(flux_FP, ivar_FP, grid)
-    n_fibres = len(flux_FP)
     out = Normalised(
-        np.ones(flux_FP.shape, np.float32),
-        np.zeros(flux_FP.shape, np.float32),
-        np.full(flux_FP.shape, np.nan, np.float32),
-        np.zeros((n_fibres, len(grid.detectors)), np.bool_),
+        np.empty(flux_FP.shape, np.float32),
+        np.empty(flux_FP.shape, np.float32),
+        np.empty((len(flux_FP), len(grid.detectors), 3)),
+        grid,
     )
-    for first in range(0, n_fibres, FITTED):
-        rows = range(first, min(first + FITTED, n_fibres))
-        for d in range(len(grid.detectors)):
-            _normalise_detector(flux_FP, ivar_FP, out, rows, d, grid, min_pixels)
+    shape = min(BLOCK, len(flux_FP)), grid.n_pixels
+    # Single precision gives what the results can hold; doubles keep theirs, for the units in which they were needed.
+    dtypes = (flux_FP.dtype, np.result_type(flux_FP, ivar_FP), np.bool_, np.bool_)
+    scratch = [np.ones(shape, dtype) for dtype in dtypes]
+    for first in range(0, len(flux_FP), BLOCK):
+        if first % FITTED == 0:
+            some = slice(first, first + FITTED)
+            out.coefficient_FD3[some] = _fit(flux_FP[some], ivar_FP[some], grid, min_pixels)
+        some = slice(first, first + BLOCK)
+        flux, ivar = out.flux_FP[some], out.ivar_FP[some]
+        continuum, weighted, known, also = (array[: len(flux)] for array in scratch)
+        _lay_continuum(out.coefficient_FD3[some], grid, continuum)
+        # Everywhere, then undone where nothing is known: faster than a calculation under a mask. Without a continuum
+        # all is NaN.
+        with np.errstate(all="ignore"):
+            np.divide(flux_FP[some], continuum, out=flux, casting="same_kind")
+            # One factor at a time: in absolute flux units the square of a continuum underflows 32 bits.
+            np.multiply(ivar_FP[some], continuum, out=weighted)
+            np.multiply(weighted, continuum, out=ivar, casting="same_kind")
+        np.isfinite(flux, out=known)
+        known &= np.greater(ivar, 0, out=also)
+        known &= np.less(ivar, np.inf, out=also)
+        for gap in _gaps(grid):
+            flux[:, gap], ivar[:, gap], known[:, gap] = 1, 0, True
+        _put(np.logical_not(known, out=also), (flux, 1), (ivar, 0))
     return out
 
 
-def _normalise_detector(
-    flux_FP: NDArray[np.floating],
-    ivar_FP: NDArray[np.floating],
-    out: Normalised,
-    rows: range,
-    d: int,
-    grid: Grid,
-    min_pixels: int,
-) -> None:
-    first, stop = grid.detectors[d]
-    here = slice(rows.start, rows.stop)
-    basis_5P = _chebyshev_basis(stop - first)
-    every_pixel = continuum_pixels(grid)
-    pixels = every_pixel[(every_pixel >= first) & (every_pixel < stop)]
-    coefficient_F3, fitted_F = _fit(
-        flux_FP[here, pixels], ivar_FP[here, pixels], basis_5P[:, pixels - first], min_pixels
-    )
-    # Single precision gives what the results can hold; doubles keep theirs, for the units in which they were needed.
-    coefficient_F3 = coefficient_F3.astype(flux_FP.dtype)
-    t1_P, t2_P = basis_5P[1:3].astype(flux_FP.dtype)
-    for start in range(rows.start, rows.stop, BLOCK):
-        some = slice(start, min(start + BLOCK, rows.stop))
-        within = slice(some.start - rows.start, some.stop - rows.start)
-        flux, ivar = flux_FP[some, first:stop], ivar_FP[some, first:stop]
-        c_F3, ok_F = coefficient_F3[within], fitted_F[within]
-        continuum = c_F3[:, :1] + c_F3[:, 1:2] * t1_P
-        continuum += c_F3[:, 2:] * t2_P
-        ok_F &= continuum.min(axis=1) > 0
-        continuum[~ok_F] = 1.0
-        known = np.isfinite(flux)
-        known &= ivar > 0
-        known &= ivar < np.inf
-        known &= ok_F[:, None]
-        unknown = ~known
-        at = (some, slice(first, stop))
-        # Everywhere, then undone where nothing is known: faster than a calculation under a mask.
-        with np.errstate(all="ignore"):
-            np.divide(flux, continuum, out=out.flux_FP[at], casting="same_kind")
-            # One factor at a time: in absolute flux units the square of a continuum underflows 32 bits.
-            weighted = ivar * continuum
-            np.multiply(weighted, continuum, out=out.ivar_FP[at], casting="same_kind")
-        np.copyto(out.flux_FP[at], np.float32(1), where=unknown)
-        np.copyto(out.ivar_FP[at], np.float32(0), where=unknown)
-        out.continuum_FP[at] = continuum
-        out.continuum_FP[at][~ok_F] = np.nan
-        out.detector_ok_FD[some, d] = ok_F
+def _put(where: NDArray[np.bool_], *pairs: tuple[NDArray[np.floating], int]) -> None:
+    """Put numbers into contiguous arrays, at few places: faster than a mask is."""
+    at = np.flatnonzero(where)
+    for array, number in pairs:
+        array.reshape(-1)[at] = number
+
+
+@cache
+def _gaps(grid: Grid) -> tuple[slice, ...]:
+    """What is between and beside the detectors."""
+    edges = [0, *(edge for detector in grid.detectors for edge in detector), grid.n_pixels]
+    return tuple(map(slice, edges[::2], edges[1::2]))
+
+
+def _lay_continuum(coefficient_FD3: Float64, grid: Grid, out_FP: NDArray[np.floating]) -> None:
+    """c0 T0 + c1 T1 + c2 T2 over each detector, in the precision of the result."""
+    dtype = out_FP.dtype
+    c0_FD, c1_FD, c2_FD = np.moveaxis(coefficient_FD3, 2, 0)
+    # By Horner's rule, T2 being 2 x^2 - 1.
+    terms_FD = [part.astype(dtype) for part in (2.0 * c2_FD, c1_FD, c0_FD - c2_FD)]
+    for d, (first, stop) in enumerate(grid.detectors):
+        square_F1, slope_F1, constant_F1 = (part[:, d : d + 1] for part in terms_FD)
+        x_P, own_FP = _line(stop - first, dtype), out_FP[:, first:stop]
+        np.multiply(square_F1, x_P, out=own_FP)
+        own_FP += slope_F1
+        own_FP *= x_P
+        own_FP += constant_F1
 
 
 def network_input(
@@ -194,21 +208,23 @@ def check_pair(
     return tuple(a if a.dtype.kind == "f" else a.astype(np.float64) for a in (flux, other))  # type: ignore[return-value]
 
 
-def _fit(
-    flux_FN: NDArray[np.floating], ivar_FN: NDArray[np.floating], basis_5N: Float64, min_pixels: int
-) -> tuple[Float64, NDArray[np.bool_]]:
-    """Weighted least squares of all fibres at once: the polynomial's coefficients, (F, 3), and where to believe them.
+def _fit(flux_FP: NDArray[np.floating], ivar_FP: NDArray[np.floating], grid: Grid, min_pixels: int) -> Float64:
+    """Weighted least squares of all fibres and detectors at once: the polynomials' coefficients, (F, D, 3).
 
-    Sums run along each row and products are elementwise, never a matrix product: BLAS may round the same row otherwise
-    in a batch of another size, and a replay must give the same bits. So is the solution, by elimination without pivots.
+    NaN where there is no continuum, or not a positive one. Sums run along each row and products are elementwise, never
+    a matrix product: BLAS may round the same row otherwise in a batch of another size, and a replay must give the same
+    bits. So is the solution, by elimination without pivots.
     """
-    good_FN = (ivar_FN > 0) & np.isfinite(ivar_FN) & np.isfinite(flux_FN)
-    weight_FN = np.where(good_FN, ivar_FN, 0.0).astype(np.float64)
-    weight_FN /= np.maximum(weight_FN.max(axis=1, keepdims=True, initial=0.0), np.finfo(np.float64).tiny)
-    signal_FN = weight_FN * np.where(good_FN, flux_FN, 0.0)
+    pixels, basis_5N, at = _continuum_basis(grid)
+    flux_FN, ivar_FN = flux_FP.take(pixels, axis=1), ivar_FP.take(pixels, axis=1)
+    good_FN = (ivar_FN > 0) & (ivar_FN < np.inf) & np.isfinite(flux_FN)
+    _put(~good_FN, (flux_FN, 0), (ivar_FN, 0))
+    weight_FN = ivar_FN.astype(np.float64)
+    signal_FN, term_FN = weight_FN * flux_FN, np.empty_like(weight_FN)
     # T1^2, T1 T2 and T2^2 are sums of T0 to T4, so five sums make the matrix.
-    s0, s1, s2, s3, s4 = (weight_FN.sum(axis=1), *((weight_FN * t_N).sum(axis=1) for t_N in basis_5N[1:]))
-    r0, r1, r2 = (signal_FN.sum(axis=1), *((signal_FN * t_N).sum(axis=1) for t_N in basis_5N[1:3]))
+    s0, r0, n_good = (np.add.reduceat(part, at, axis=1) for part in (weight_FN, signal_FN, good_FN))
+    s1, s2, s3, s4 = (np.add.reduceat(np.multiply(weight_FN, t_N, out=term_FN), at, axis=1) for t_N in basis_5N[1:])
+    r1, r2 = (np.add.reduceat(np.multiply(signal_FN, t_N, out=term_FN), at, axis=1) for t_N in basis_5N[1:3])
     m11, m12, m22 = (s0 + s2) / 2, (s1 + s3) / 2, (s0 + s4) / 2
     with np.errstate(all="ignore"):  # a singular fit is flagged, whatever numbers it gives
         l10, l20 = s1 / s0, s2 / s0
@@ -218,10 +234,22 @@ def _fit(
         r1 -= l10 * r0
         c2 = (r2 - l20 * r0 - l21 * r1) / pivot2
         c1 = r1 / pivot1 - l21 * c2
-        coefficient_F3 = np.stack([r0 / s0 - l10 * c1 - l20 * c2, c1, c2], axis=1)
-        ok_F = (np.minimum(pivot1, pivot2) * MAX_CONDITION > s0) & (good_FN.sum(axis=1) >= min_pixels)
-    coefficient_F3[~ok_F] = 1.0
-    return coefficient_F3, ok_F
+        c0 = r0 / s0 - l10 * c1 - l20 * c2
+        least = np.where(4 * c2 > np.abs(c1), c0 - c2 - c1 * c1 / (8 * c2), c0 + c2 - np.abs(c1))
+        ok = (np.minimum(pivot1, pivot2) * MAX_CONDITION > s0) & (n_good >= min_pixels)
+        ok &= least > LEAST * np.maximum(np.abs(c1), np.abs(c0))
+    return np.where(ok[:, :, None], np.stack([c0, c1, c2], axis=2), np.nan)
+
+
+@cache
+def _continuum_basis(grid: Grid) -> tuple[NDArray[np.intp], Float64, NDArray[np.intp]]:
+    """The continuum pixels, T0 to T4 there, and the first of every detector among them."""
+    pixels = continuum_pixels(grid)
+    at = np.searchsorted(pixels, [first for first, _ in grid.detectors])
+    assert (np.diff([*at, len(pixels)]) > 0).all(), "every detector has continuum pixels"
+    of_detector = zip(grid.detectors, np.split(pixels, at[1:]), strict=True)
+    basis = [_chebyshev_basis(stop - first)[:, own - first] for (first, stop), own in of_detector]
+    return pixels, np.concatenate(basis, axis=1), at
 
 
 @cache
@@ -229,3 +257,10 @@ def _chebyshev_basis(n_pixels: int) -> Float64:
     """T0 to T4 over the detector, shape (5, n_pixels): monomials in the pixel number would be ill-conditioned."""
     angle_P = np.arccos(np.linspace(-1.0, 1.0, n_pixels))
     return np.cos(np.arange(5)[:, None] * angle_P)
+
+
+@cache
+def _line(n_pixels: int, dtype: np.dtype[np.floating]) -> NDArray[np.floating]:
+    """T1 over the detector."""
+    line_P: NDArray[np.floating] = _chebyshev_basis(n_pixels)[1].astype(dtype)
+    return line_P

@@ -109,6 +109,26 @@ def test_weights_that_leave_a_singular_fit_are_flagged_not_raised() -> None:
     assert not normalise(flux, np.zeros_like(ivar)).detector_ok_FD.any()
 
 
+def test_a_continuum_that_dips_below_zero_between_the_ends_of_a_detector_is_flagged() -> None:
+    flux, ivar, _ = field(3, seed=9)
+    first, stop = DETECTORS[0]
+    x = np.linspace(-1, 1, stop - first)
+    flux[:, first:stop] = [10 * (x - 0.3) ** 2 + least for least in (0.1, -0.1, 1e-7)]
+    ivar[:, first:stop] = 1
+    normalised = normalise(flux, ivar)
+    assert normalised.detector_ok_FD[:, 0].tolist() == [True, False, False]
+    assert np.isnan(normalised.continuum_FP[1, first:stop]).all()
+
+
+def test_what_single_precision_cannot_hold_counts_as_unknown() -> None:
+    flux, ivar, _ = field(1, seed=10)
+    at = np.setdiff1d(APSTAR.cut, continuum_pixels())[[5, 6, 7]]
+    flux[0, at[0]], ivar[0, at[1]], ivar[0, at[2]] = 1e300, 1e-300, 1e300
+    normalised = normalise(flux, ivar)
+    assert normalised.flux_FP[0, at].tolist() == [1, 1, 1]
+    assert normalised.ivar_FP[0, at].tolist() == [0, 0, 0]
+
+
 @pytest.mark.parametrize("scale", [1e-17, 1.0, 1e6])
 def test_the_flux_unit_does_not_matter(scale: float) -> None:
     flux, ivar, _ = field(2, seed=6)
