@@ -20,6 +20,7 @@ from live_spec.curve.keys import Peer
 from live_spec.wire.frames import Message, from_frames
 from live_spec.wire.messages import BadMessage, Bye, Heartbeat, canonical, header_from_bytes, header_to_bytes
 from live_spec.wire.ordering import Gap, Inbox
+from live_spec.wire.reports import Report, report_to_bytes
 from live_specd.journal import Damage, Journal, Kind, Record
 
 GAP_S = 0.25
@@ -109,7 +110,7 @@ class Reception:
             return []
         self._stored, self._ack_at_s = self._journal.last_number, now_s + ACK_S
         if not self._inboxes:  # nothing heard yet: knock, so that the source answers with a heartbeat
-            return [self._order({"stream": "", "epoch": 0, "wanted": [], "durable": 0, "handled": 0})]
+            return [report_to_bytes(Report(peer=self._peer, stream="", epoch=0))]
         return [self._report(inbox, wanted[stream]) for stream, inbox in self._inboxes.items()]
 
     def _keep_contradiction(self, message: Message, sentence: str) -> None:
@@ -162,12 +163,9 @@ class Reception:
     def _report(self, inbox: Inbox, wanted: list[int]) -> bytes:
         """An acknowledgement of what is on disk, with what is missing."""
         epoch, handled = self._handled(inbox.stream)
-        durable, handled = inbox.durable_seq, handled if epoch == inbox.epoch else 0
-        order = {"stream": inbox.stream, "epoch": inbox.epoch, "wanted": wanted, "durable": durable, "handled": handled}
-        return self._order(order)
-
-    def _order(self, order: dict[str, object]) -> bytes:
-        return json.dumps({"peer": self._peer, **order}).encode()
+        values = {"durable": inbox.durable_seq, "handled": handled if epoch == inbox.epoch else 0}
+        report = Report(peer=self._peer, stream=inbox.stream, epoch=inbox.epoch, wanted=tuple(wanted), **values)
+        return report_to_bytes(report)
 
 
 def inboxes_of(

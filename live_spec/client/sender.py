@@ -6,7 +6,6 @@ and the sockets are in :mod:`live_spec.client.line`; the simulation drives the s
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ from live_spec.wire.intake import FeedError
 from live_spec.wire.messages import (
     DESIGN_HEADER_MAX,
     HEADER_MAX,
+    BadMessage,
     Bye,
     Design,
     Exposure,
@@ -25,6 +25,7 @@ from live_spec.wire.messages import (
     VisitEnd,
     sentence,
 )
+from live_spec.wire.reports import report_from_bytes
 from live_spec.wire.spool import Spool
 
 WINDOW = 8
@@ -102,19 +103,17 @@ class Sender:
         return to_frames(Message(beat))
 
     def take(self, text: bytes, now_s: float) -> list[int] | None:
-        """An order of a daemon: its acknowledgement trims the spool. Gives what to send again, before a heartbeat;
-        ``None`` when it is no order."""
+        """A report of a daemon: its acknowledgement trims the spool. Gives what to send again, before a heartbeat;
+        ``None`` when it is none, or damaged."""
         try:
-            order = json.loads(text)
-            name, mine = str(order["peer"]), (order["stream"], order["epoch"]) == (self.stream, self.epoch)
-            wanted = [int(seq) for seq in order["wanted"][: 2 * WINDOW]] if mine else []
-            durable, handled = (int(order["durable"]), int(order["handled"])) if mine else (0, 0)
-        except (ArithmeticError, ValueError, KeyError, TypeError, RecursionError):
-            return None
+            report = report_from_bytes(text)
+        except BadMessage:
+            return None  # another one follows within a second
+        name, mine = report.peer, (report.stream, report.epoch) == (self.stream, self.epoch)
         self._heard_s[name] = now_s
         for silent in [other for other, heard_s in self._heard_s.items() if heard_s < now_s - FORGET_S]:
             self.spool.forget(silent)
             del self._heard_s[silent], self.handled[silent]
-        self.spool.acknowledge(name, durable)
-        self.handled[name] = handled
-        return wanted
+        self.spool.acknowledge(name, report.durable if mine else 0)
+        self.handled[name] = report.handled if mine else 0
+        return list(report.wanted[: 2 * WINDOW]) if mine else []

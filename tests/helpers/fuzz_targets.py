@@ -17,7 +17,6 @@ from live_specd.sockets import Context
 from helpers import bundles
 from helpers.fuzz import Frames, Target
 from helpers.fuzz_wire import (
-    acknowledgements,
     advised,
     answers,
     arrow,
@@ -30,6 +29,7 @@ from helpers.fuzz_wire import (
     messages,
     orders,
     questions,
+    reports,
     sealed_feed,
 )
 from helpers.locked import key_folder
@@ -49,7 +49,7 @@ from live_spec.wire.spool import FolderStore
 def all_targets(folder: Path, context: Context) -> tuple[Target, ...]:
     """Every decoder; ``folder`` is where those that read files find them, ``context`` has the sockets of the others."""
     makers = (
-        feed, sealed_feed, arrow, questions, answers, decisions, bridge, acknowledgements, orders,
+        feed, sealed_feed, arrow, questions, answers, decisions, bridge, reports, orders,
         documents, commands, spool, segment, journal, keys, door, configuration, bundle, spectra_files,
     )  # fmt: skip
     targets: list[Target] = []

@@ -51,6 +51,7 @@ from live_spec.wire.messages import (
     canonical,
 )
 from live_spec.wire.predictions import answer_from_bytes, answer_to_bytes, request_from_bytes, request_to_bytes
+from live_spec.wire.reports import Report, report_from_bytes, report_to_bytes
 from live_spec.wire.spool import MemoryStore, Spool
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "wire"
@@ -186,22 +187,34 @@ def bridge(folder: Path, context: Context) -> Target:
     return Target("bridge", tuple((decision.body,) for decision in advised()), decode, (BadMessage,), weight=0.5)
 
 
-def acknowledgements(folder: Path, context: Context) -> Target:
-    """What a daemon says to a source: nothing that was not acknowledged in full is let go."""
+def reports(folder: Path, context: Context) -> list[Target]:
+    """What a daemon reports to a source, as it comes, and with checksums made right."""
     store = Spool(MemoryStore(), 1 << 20)
     for seq, frames in enumerate(messages(), 1):
         store.add(seq, frames)  # type: ignore[arg-type]
     sender = Sender("apo/apogee-n", 7, store)
-    one = {"peer": "p", "stream": "apo/apogee-n", "epoch": 7, "wanted": [2, 3], "durable": 0, "handled": 0}
-    good = one, {**one, "peer": "q"}, {**one, "stream": "", "epoch": 0, "wanted": []}
+    one = Report(peer="p", stream="apo/apogee-n", epoch=7, wanted=(2, 3))
+    good = one, one.model_copy(update={"peer": "q"}), Report(peer="p", stream="", epoch=0)
 
-    def decode(frames: Frames) -> object:
-        wanted = sender.take(b"".join(frames), 1.0)
-        for seq in wanted or ():
+    def judge(frames: Frames, report: Report) -> str | None:
+        return None if report in good else f"a report that no daemon made was accepted: {frames!r:.2000}"
+
+    def sealed(frames: Frames) -> object:
+        try:
+            values = json.loads(b"".join(frames))
+            values.pop("report_crc32", None)
+            text = canonical({**values, "report_crc32": zlib.crc32(canonical(values))})
+        except (ValueError, AttributeError, RecursionError, TypeError):
+            return None
+        for seq in sender.take(text, 1.0) or ():
             store.get(seq)
         return sender.beat()
 
-    return Target("acknowledgements", tuple((json.dumps(values).encode(),) for values in good), decode, ())
+    fixtures = tuple((report_to_bytes(report),) for report in good)
+    return [
+        Target("reports", fixtures, lambda f: report_from_bytes(b"".join(f)), (BadMessage,), judge),
+        Target("reports, sealed", fixtures, sealed, ()),
+    ]
 
 
 def orders(folder: Path, context: Context) -> Target:

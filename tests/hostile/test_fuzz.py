@@ -23,10 +23,11 @@ from live_specd.journal import Journal, Kind
 from live_spec.client.sender import Sender
 from live_spec.core.messages import BadDocument, advice_from_json
 from live_spec.wire.intake import FeedError
+from live_spec.wire.reports import Report, report_to_bytes
 from live_spec.wire.spool import FolderStore, MemoryStore, Spool
 
 TESTS = Path(__file__).parents[1]
-CHEAP = ("feed", "feed, sealed", "arrow", "answers", "questions", "decisions", "acknowledgements", "advice", "orders")
+CHEAP = ("feed", "feed, sealed", "arrow", "answers", "questions", "decisions", "reports", "advice", "orders")
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +135,9 @@ def test_a_damaged_file_of_the_spool_is_gone_and_not_half_sent(tmp_path: Path) -
 
 def test_an_acknowledgement_of_infinity_is_none() -> None:
     sender = Sender("a/b", 1, Spool(MemoryStore(), 100))
-    order = b'{"peer": "p", "stream": "a/b", "epoch": 1, "wanted": [], "durable": 1e999, "handled": 0}'
-    assert sender.take(order, 0.0) is None
+    values = json.loads(report_to_bytes(Report(peer="p", stream="a/b", epoch=1)))
+    values["durable"] = 1e999
+    assert sender.take(json.dumps(values).encode(), 0.0) is None
 
 
 def test_a_record_full_of_beginnings_of_records_is_read(tmp_path: Path) -> None:

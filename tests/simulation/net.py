@@ -9,8 +9,6 @@ from typing import Any
 
 Frames = tuple[bytes, ...]
 LIVE, REPLAY, ORDERS, DECISIONS, ACKS = "live", "replay", "orders", "decisions", "acks"
-UNCHECKED = (ORDERS,)
-"""What carries no checksum of its own: TCP's and CURVE's stand between it and damage."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class Net:
             self.tell("net", f"{cable} loses {_words(frames)}", "messages lost")
         else:
             for _ in range(1 + (rng.random() < weather.double)):
-                sent, is_damaged = frames, cable not in UNCHECKED and rng.random() < weather.damage
+                sent, is_damaged = frames, rng.random() < weather.damage
                 if is_damaged:
                     self.tell("net", f"{cable} damages {_words(frames)}", "messages damaged")
                     sent = damaged(frames, rng)

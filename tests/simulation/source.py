@@ -75,8 +75,8 @@ class Source:
         self.is_up = False
 
     def hear(self, frames: Frames) -> None:
-        """An order of a daemon."""
-        if not self.is_up:
+        """A report of a daemon; anything but one frame is none, as for the line."""
+        if not self.is_up or len(frames) != 1:
             return
         wanted = self.sender.take(frames[0], self._world.now_s)
         for seq in wanted or ():
