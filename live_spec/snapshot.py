@@ -146,6 +146,19 @@ class Alarm:
 
 
 @dataclass(frozen=True, slots=True)
+class LogLine:
+    """One thing that happened, in a sentence."""
+
+    number: int
+    """Counts the lines from the daemon's first; one that a picture skipped is missed by its number."""
+    at: str
+    """When, on the daemon's clock, UTC."""
+    kind: str
+    """``design``, ``exposure``, ``advice``, ``alarm``, ``audit`` or ``visit``."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The state of the daemon at one moment."""
 
@@ -176,8 +189,8 @@ class Snapshot:
     fibres: tuple[FibreRow, ...]
     alarms: tuple[Alarm, ...]
     """Worst first; at most one of a kind."""
-    log: tuple[str, ...]
-    """Newest last, plain sentences."""
+    log: tuple[LogLine, ...]
+    """Newest last."""
     stale_warn_s: float = 60.0
     stale_stop_s: float = 180.0
     seq: int = 0

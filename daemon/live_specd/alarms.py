@@ -16,7 +16,7 @@ from typing import Any
 
 from live_spec.alarms import ALARMS
 from live_spec.config import Notify
-from live_spec.core.alarms import AlarmBook, Change, ended, raised
+from live_spec.core.alarms import AlarmBook, Change, ended, raised, told
 from live_spec.core.messages import alarm_json
 from live_spec.events import Action, Advice, Event, RaiseAlarm
 from live_spec.snapshot import Alarm
@@ -51,7 +51,7 @@ class AlarmDesk:
     Args:
         notify: What is muted, and for which levels a program is run.
         publish: Sends an alarm to those who listen.
-        remark: Puts a sentence into the log of the screens.
+        remark: Puts a line of a kind into the log of the screens, with its time in nanoseconds since 1970.
         changed: Called when something stands that did not, or the other way round.
         live: Whether people are told: nobody is woken for a replay.
     """
@@ -62,7 +62,7 @@ class AlarmDesk:
         notify: Notify,
         *,
         publish: Callable[[RaiseAlarm], None],
-        remark: Callable[[str], None],
+        remark: Callable[[str, str, int], None],
         changed: Callable[[], None],
         live: bool,
     ) -> None:
@@ -99,7 +99,7 @@ class AlarmDesk:
         if record.number in self._own:
             self._own.discard(record.number)
         elif self._book.take(change, utc(record.at_ns)):
-            self._said(change)
+            self._said(change, record.at_ns)
         return True
 
     def handled(self, event: Event, actions: Iterable[Action], *, again: bool) -> None:
@@ -171,12 +171,10 @@ class AlarmDesk:
         record = self._journal.append(Kind.EVENT, header)
         self._own.add(record.number)
         if self._book.take(change, utc(record.at_ns)):
-            self._said(change)
+            self._said(change, record.at_ns)
         return True
 
-    def _said(self, change: Change) -> None:
-        if change.what == "acknowledged":
-            self._remark(f"audit: {change.author} acknowledged {change.kind}")
-        elif change.what == "cleared":
-            self._remark(f"{change.kind} is over with {change.text}")
+    def _said(self, change: Change, at_ns: int) -> None:
+        if change.kind not in self._notify.muted:  # muted alarms are listed on screens, not told
+            self._remark(*told(change), at_ns)
         self._changed()

@@ -24,10 +24,10 @@ from live_spec.labels import INDEX
 from live_spec.snapshot import Snapshot
 from live_spec.synthesis.field import SimulatedField, simulate_field
 from live_spec.variables import PREFIX
-from live_spec.view.format import plural
 from live_spec.view.theme import THEMES
 from live_spec.view.ui import Ui
 from live_spec.view.verdict import saving
+from live_spec.words import plural
 from live_specd.demo_feed import SIMULATED
 from live_specd.ear import Ear
 from live_specd.monitor import Size, narrate, watch

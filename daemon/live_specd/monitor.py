@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -265,14 +266,14 @@ def narrate(
     before: Snapshot | None = None
     phase = Phase.WAITING
 
-    def say(kind: str, text: str) -> None:
+    def say(at: datetime, kind: str, text: str) -> None:
         assert after is not None
         if as_json:
-            event = {"schema": EVENT_SCHEMA, "at": f"{now:%Y-%m-%dT%H:%M:%SZ}", "source": after.source,
+            event = {"schema": EVENT_SCHEMA, "at": f"{at:%Y-%m-%dT%H:%M:%SZ}", "source": after.source,
                      "mode": after.mode, "kind": kind, "text": text}  # fmt: skip
             click.echo(json.dumps(event))
         else:
-            click.echo(f"{now:%H:%M:%S}  {after.source}  {text}")
+            click.echo(f"{at:%H:%M:%S}  {after.source}  {text}")
 
     while not is_over():
         after = ear.link.snapshot
@@ -281,15 +282,15 @@ def narrate(
         now = ear.link.now(now_s)
         stand = standing(after, now, silent_s=ear.link.silent_s(now_s))
         if after is not before:
-            for kind, text in happened(before, after, now):
-                say(kind, text)
+            for told in happened(before, after, now):
+                say(*told)
             if bell and before is not None and _ringing(after) - _ringing(before):
                 click.echo("\a", nl=False, err=True)
             before = after
         if stand.phase is not phase and stand.withdrawn:
-            say("withdrawn", f"NO ADVICE: {clean(stand.why)}")
+            say(now, "withdrawn", f"NO ADVICE: {clean(stand.why)}")
         elif phase is Phase.LOST and stand.phase is not phase:
-            say("heard", "the daemon is heard again")
+            say(now, "heard", "the daemon is heard again")
         phase = stand.phase
         if ear.socket.poll(int(1000 * PAINT_S)):
             ear.listen()

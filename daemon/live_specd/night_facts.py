@@ -11,7 +11,7 @@ import numpy as np
 from live_spec import __version__
 from live_spec.events import TargetState, Verdict
 from live_spec.labels import LABELS, symbol, unit
-from live_spec.view.format import plural
+from live_spec.words import plural
 from live_specd.earlier import dead, figures, history
 from live_specd.night import Night, VisitRecord, final_sigmas, utc
 from live_specd.night_forecast import forecasts

@@ -7,7 +7,7 @@ from typing import Any
 from live_spec.core.alarms import Change
 from live_spec.events import Advice, OverrideRecorded, Verdict
 from live_spec.labels import symbol
-from live_spec.view.format import plural
+from live_spec.words import plural
 from live_specd.night import Night, VisitRecord, utc
 
 

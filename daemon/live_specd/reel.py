@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from live_spec.config import Config
 from live_spec.core.advisor import Advisor
-from live_spec.core.alarms import AlarmBook
+from live_spec.core.alarms import AlarmBook, told
 from live_spec.core.messages import advice_from_json, excerpt_from_json, excerpt_json, snapshot_from_json, snapshot_json
 from live_spec.events import Advice, LabelsPredicted, PredictionFailed, PredictLabels
 from live_spec.snapshot import Excerpt, Snapshot
@@ -119,6 +119,7 @@ def frames(folder: Path, config: Config, known: Recorded, *, times: Literal["jou
                 continue
             if (change := change_of(record)) is not None:
                 if book.take(change, utc(record.at_ns)):
+                    advisor.remark(*told(change), now_s=record.at_ns / 1e9)
                     yield from frame(record.at_ns)
                 continue
             received_ns = record.at_ns if record.kind is Kind.MESSAGE else received_ns

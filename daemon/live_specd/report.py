@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from live_spec.view.format import plural
+from live_spec.words import plural
 
 if TYPE_CHECKING:
     from live_spec.config import Config

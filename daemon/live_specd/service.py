@@ -119,7 +119,7 @@ class Service:
         self._journal, self._decisions, self._inference = journal, decisions, inference
         self._publisher = Publisher(output, self._picture, lambda: self._alarms.standing(), self._excerpt)
         self._alarms = AlarmDesk(
-            journal, config.notify, publish=self._publisher.alarm, remark=self._advisor.remark,
+            journal, config.notify, publish=self._publisher.alarm, remark=self._remark,
             changed=self._publisher.changed, live=source == "LIVE",
         )  # fmt: skip
         self._model, self._control, self._watchman = model, control, watchman
@@ -243,6 +243,9 @@ class Service:
             self._translator.close()
             self._alarms.close()
         return 0
+
+    def _remark(self, kind: str, text: str, at_ns: int) -> None:
+        self._advisor.remark(kind, text, now_s=at_ns / 1e9)
 
     def _measure(self) -> None:
         """What a metric says that nobody counts as it happens."""

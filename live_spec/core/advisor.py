@@ -1,12 +1,13 @@
 """The advisor: events in, actions out. It owns the state of the open visit and is the only one that changes it.
 
 It has no clock, socket or device. A verdict depends on the events before it alone, so replay gives the same bytes as
-the night; ``now_s`` (monotonic) only decides when silence has lasted too long.
+the night; ``now_s`` (seconds since 1970) only decides when silence has lasted too long, and dates the log.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import assert_never
 
@@ -39,7 +40,8 @@ from live_spec.events import (
     VisitEnded,
 )
 from live_spec.labels import symbol
-from live_spec.snapshot import Snapshot
+from live_spec.snapshot import LogLine, Snapshot
+from live_spec.words import plural
 
 MAX_STARS = 6000
 """Stars of ended visits kept in memory: a night of 300-fibre designs, 410 MB."""
@@ -71,7 +73,8 @@ class Advisor:
         self._ended: set[str] = set()
         self._last_data_s: float | None = None
         self._stale: Advice | None = None
-        self._log: list[str] = []
+        self._log: list[LogLine] = []
+        self._n_logged = 0
         self._pulls = PullMonitor()
         self._halves: dict[str, LabelsPredicted | None] = {}
         self._goal_labels = frozenset(label for target in config.target for label in target.goals)
@@ -92,12 +95,12 @@ class Advisor:
             case InputLost():
                 actions = self._lost(event)
             case OverrideRecorded():
-                actions = self._override(event)
+                actions = self._override(event, now_s)
             case VisitEnded():
-                actions = self._end(event.visit, event.message)
+                actions = self._end(event.visit, now_s, event.message)
             case _:
                 assert_never(event)
-        self._note(actions)
+        self._note(actions, now_s)
         return actions
 
     def tick(self, *, now_s: float) -> tuple[Action, ...]:
@@ -113,7 +116,7 @@ class Advisor:
         visit.n_silences += 1
         self._stale = self._no_advice(visit, visit.last, why, suffix=f"stale{visit.n_silences}")
         actions: tuple[Action, ...] = (self._stale, self._alarm("input-stale", "serious", why))
-        self._note(actions)
+        self._note(actions, now_s)
         return actions
 
     @property
@@ -121,9 +124,11 @@ class Advisor:
         """Whether the advice is withdrawn since no data came."""
         return self._stale is not None
 
-    def remark(self, text: str) -> None:
-        """Put a sentence into the log: what the daemon, not the advisor, has to say."""
-        self._log.append(text)
+    def remark(self, kind: str, text: str, *, now_s: float) -> None:
+        """Put a sentence into the log."""
+        self._n_logged += 1
+        at = datetime.fromtimestamp(now_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        self._log.append(LogLine(self._n_logged, at, kind, text))
         del self._log[:-LOG_LENGTH]
 
     def combined(self, fibre: int) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
@@ -158,11 +163,13 @@ class Advisor:
             return self._refuse(f"visit {event.visit} has ended; its design was refused")
         if event.plan < 1:
             return self._refuse(f"visit {event.visit}: a plan of {event.plan} exposures was refused", "serious")
-        actions = self._end(self._visit.design.visit) if self._visit is not None else ()
+        actions = self._end(self._visit.design.visit, now_s) if self._visit is not None else ()
         self._visit = Visit.open(event, self._config, self._library)
         self._heard(now_s)
         counting = int(self._visit.goals.counts_F.sum())
-        self._log.append(f"design {event.design} loaded: {len(event.fibres)} fibres, {counting} priority targets")
+        what = f"{plural(len(event.fibres), 'fibre')}, {plural(counting, 'priority target')}"
+        plan = f"plan {plural(event.plan, 'exposure')}"
+        self.remark("design", f"design {event.design} loaded: {what}, {plan}", now_s=now_s)
         return actions
 
     def _expose(self, event: ExposureReduced, now_s: float) -> tuple[Action, ...]:
@@ -179,6 +186,9 @@ class Advisor:
             return ()
         self._heard(now_s)
         asked = visit.asked[event.exposure]
+        dither = f", dither {event.dither}" if event.dither else ""
+        text = f"exposure {event.exposure} of {visit.design.plan} received{dither}"
+        self.remark("exposure", text, now_s=now_s)
         alarms = exposure_alarms(visit, asked, self._config.limits)
         if not len(request.fibre_F):
             return (*alarms, self._say_nothing(visit, event.exposure, "no goal fibre has a usable spectrum"))
@@ -249,7 +259,7 @@ class Advisor:
         visit.lost.append(event.reason)
         return (alarm, self._say_nothing(visit, visit.last, event.reason))
 
-    def _override(self, event: OverrideRecorded) -> tuple[Action, ...]:
+    def _override(self, event: OverrideRecorded, now_s: float) -> tuple[Action, ...]:
         """A person decides: it is recorded, and the last advice is given again in its light."""
         visit = self._visit
         if visit is None or event.visit != visit.design.visit:
@@ -258,7 +268,8 @@ class Advisor:
             return self._refuse(
                 f"override refused: it needs a name, an action of {OVERRIDE_ACTIONS} and a reason of {OVERRIDE_REASONS}"
             )
-        self._log.append(f"audit: {event.author} {event.action}, reason {event.reason}: {event.note!r}")
+        text = f"{event.author} {event.action}, reason {event.reason}: {event.note!r}"
+        self.remark("audit", text, now_s=now_s)
         visit.inputs.append(event.message)
         if event.action == "accept":
             visit.accepted |= frozenset(visit.doubts())
@@ -266,7 +277,7 @@ class Advisor:
             visit.override = event if event.action == "hold" else None
         return (self._say(visit, visit.reconsider(visit.latest)),) if visit.latest else ()
 
-    def _end(self, name: str, message: str = "") -> tuple[Action, ...]:
+    def _end(self, name: str, now_s: float, message: str = "") -> tuple[Action, ...]:
         visit = self._visit
         if visit is None or visit.design.visit != name:
             return ()
@@ -276,7 +287,7 @@ class Advisor:
         visit.spectra.fold_into(self._library, tuple(fibre.star for fibre in visit.goals.fibres), messages)
         self._ended.add(name)
         self._visit = None
-        self._log.append(f"visit {name} ended after {visit.last} exposures")
+        self.remark("visit", f"visit {name} ended after {plural(visit.last, 'exposure')}", now_s=now_s)
         return questions or ()
 
     def _heard(self, now_s: float) -> None:
@@ -310,10 +321,10 @@ class Advisor:
             kind, level, text, visit.design.visit if visit else None, asked.observed_at if asked else None
         )
 
-    def _note(self, actions: tuple[Action, ...]) -> None:
+    def _note(self, actions: tuple[Action, ...], now_s: float) -> None:
+        """The advice; alarms are noted by who keeps them, see :func:`live_spec.core.alarms.told`."""
         for action in actions:
             if isinstance(action, Advice):
-                self._log.append(f"advice {action.id}: {action.verdict.value}, {action.cause}")
-            elif isinstance(action, RaiseAlarm):
-                self._log.append(f"{action.level} {action.kind}: {action.text}")
-        del self._log[:-LOG_LENGTH]
+                self.remark(
+                    "advice", f"after exposure {action.exposure}: {action.verdict}. {action.cause}", now_s=now_s
+                )

@@ -44,6 +44,15 @@ def raised(alarm: RaiseAlarm) -> Change:
     return Change("raised", alarm.kind, alarm.level, alarm.text, alarm.visit, alarm.observed_at)
 
 
+def told(change: Change) -> tuple[str, str]:
+    """A change as a line of the log: kind and sentence."""
+    if change.what == "acknowledged":
+        return "audit", f"{change.author} acknowledged {change.kind}"
+    if change.what == "cleared":
+        return "alarm", f"{change.kind} is over with {change.text}"
+    return "alarm", f"{change.level} {change.kind}: {change.text}"
+
+
 def ended(event: Event, actions: Iterable[Action]) -> tuple[set[str], str]:
     """The kinds of alarm that an event ends unless it raised them again, and the words for it."""
     given = list(actions)

@@ -14,7 +14,7 @@ from live_spec.core.visit import Judged, Visit
 from live_spec.core.watch import throughput
 from live_spec.events import Advice, TargetState
 from live_spec.labels import INDEX, LABELS
-from live_spec.snapshot import HISTORY_LENGTH, Conditions, ElementRow, FibreRow, PastAdvice, Snapshot
+from live_spec.snapshot import HISTORY_LENGTH, Conditions, ElementRow, FibreRow, LogLine, PastAdvice, Snapshot
 
 MOST_LATER = 8
 """Exposures ahead for which a fibre's uncertainty is forecast."""
@@ -25,7 +25,7 @@ def snapshot(
     config: Config,
     visit: Visit | None,
     stale: Advice | None,
-    log: tuple[str, ...],
+    log: tuple[LogLine, ...],
     *,
     source: str,
     mode: str,

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from live_spec.alarms import ALARMS, severity
-from live_spec.snapshot import Alarm, Snapshot
+from live_spec.snapshot import Alarm, LogLine, Snapshot
 from live_spec.view import format as fmt
 from live_spec.view.pen import Pen
 from live_spec.view.ui import Playing, Ui
@@ -21,8 +21,9 @@ def alarms(pen: Pen, snapshot: Snapshot, rows: int) -> list[Text]:
         left = len(snapshot.alarms) - rows if n == rows - 1 else 0
         lines.append(_alarm(pen, alarm, f"{left} more" if left > 0 else "", alone=rows == 1))
     if not snapshot.alarms:
-        newest = pen.sentence(snapshot.log[-1], pen.width - 15) if snapshot.log else ""
-        lines.append(pen.row(" no alarms   ", (newest, pen.theme.quiet)))
+        newest = snapshot.log[-1] if snapshot.log else None
+        said = f"{fmt.clock(newest.at, seconds=False)}  {newest.text}" if newest else ""
+        lines.append(pen.row(" no alarms   ", (pen.sentence(said, pen.width - 15), pen.theme.quiet)))
     lines += log(pen, snapshot.log[: len(snapshot.log) - (not snapshot.alarms)], rows - len(lines))
     return lines + [pen.row()] * (rows - len(lines))
 
@@ -59,10 +60,13 @@ def _alarm(pen: Pen, alarm: Alarm, more: str, *, alone: bool) -> Text:
     return pen.row((head, pen.theme.quiet if quiet else style), (words, pen.theme.quiet if quiet else ""))
 
 
-def log(pen: Pen, entries: Sequence[str], rows: int) -> list[Text]:
-    """The newest lines of the log, newest first."""
-    newest = list(reversed(entries))[: max(0, rows)]
-    return [pen.row((f"   {pen.sentence(entry, pen.width - 4)}", pen.theme.quiet)) for entry in newest]
+def log(pen: Pen, entries: Sequence[LogLine], rows: int, *, most: int = 1) -> list[Text]:
+    """The newest lines of the log, newest first, in the columns of the alarms above them; ``most`` rows for each."""
+    lines: list[Text] = []
+    for entry in list(reversed(entries))[: max(0, rows)]:
+        head = f"   {entry.kind:<8} {fmt.clock(entry.at, seconds=False)}  "
+        lines += pen.paragraph((head, pen.theme.quiet), entry.text, indent=len(head), most=most, style=pen.theme.quiet)
+    return lines[: max(0, rows)]
 
 
 def keys(pen: Pen, ui: Ui, playing: Playing | None) -> Text:

@@ -8,8 +8,8 @@ from typing import Any
 from rich.text import Text
 
 from live_spec.events import OVERRIDE_ACTIONS, OVERRIDE_REASONS
-from live_spec.view.format import plural
 from live_spec.view.pen import Pen
+from live_spec.words import plural
 
 FIELDS = ("action", "reason", "note", "until", "by")
 LONGEST = 120

@@ -106,11 +106,6 @@ def clock(timestamp: str | None, *, seconds: bool = True) -> str:
     return moment.strftime("%H:%M:%S" if seconds else "%H:%M")
 
 
-def plural(n: int, noun: str) -> str:
-    """``1 fibre``, ``2 fibres``."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
 def parse_time(timestamp: str | None) -> datetime | None:
     """An ISO 8601 timestamp with its zone; ``None`` when it is missing, not a time, or does not name its zone."""
     try:

@@ -1,54 +1,78 @@
-"""One plain sentence per event, for pipes, logs and screen readers."""
+"""One plain sentence per event, for pipes, logs and screen readers.
+
+A picture comes once a second, and several things may have happened since the one before. What is told is therefore the
+daemon's log, whose lines are numbered; the picture itself is told once, when listening begins.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
+from typing import NamedTuple
 
-from live_spec.snapshot import Alarm, Snapshot
-from live_spec.view.format import clean, plural
+from live_spec.snapshot import LogLine, Snapshot
+from live_spec.view.format import EPOCH, clean, parse_time
+from live_spec.view.plain import heeded
 from live_spec.view.states import Standing, standing
-from live_spec.view.verdict import words
+from live_spec.view.verdict import voice, words
+from live_spec.words import plural
 
 
-def happened(before: Snapshot | None, after: Snapshot, now: datetime) -> list[tuple[str, str]]:
-    """What happened between two snapshots of one daemon, in the order in which it happened: kind and words.
+class Told(NamedTuple):
+    """An event as it is told."""
 
-    Kinds are ``design``, ``exposure``, ``alarm`` and ``advice``.
-    """
-    said: list[tuple[str, str]] = []
-    new_visit = before is None or before.visit != after.visit
-    if new_visit and after.visit is not None:
+    at: datetime
+    kind: str
+    """``design``, ``exposure``, ``advice``, ``alarm``, ``audit`` or ``visit``; ``log`` where lines are missed."""
+    text: str
+
+
+def happened(before: Snapshot | None, after: Snapshot, now: datetime) -> list[Told]:
+    """What happened between two snapshots of one daemon, in the order in which it happened."""
+    if before is None:
+        return [Told(now, kind, clean(text)) for kind, text in _present(after, now)]
+    last = before.log[-1].number if before.log else 0
+    newest = after.log[-1].number if after.log else 0
+    new = [line for line in after.log if line.number > last or newest < last]  # a daemon that starts anew counts anew
+    told = []
+    if new and (n_missed := new[0].number - last - 1) > 0 and newest >= last:
+        told.append(Told(now, "log", f"{plural(n_missed, 'line')} of the log came too fast to be told"))
+    last_advice = next((line.number for line in reversed(after.log) if line.kind == "advice"), None)
+    for line in new:
+        text = _whole(after, now) if line.number == last_advice and after.advice else _brief(after, line)
+        told.append(Told(parse_time(line.at) or EPOCH, line.kind, clean(text)))
+    return told
+
+
+def _present(after: Snapshot, now: datetime) -> Iterator[tuple[str, str]]:
+    """Where things stand when listening begins."""
+    if after.visit is not None:
         plan = f", plan {plural(after.plan, 'exposure')}" if after.plan else ""
-        said.append(("design", f"design {after.design} loaded: {plural(len(after.fibres), 'fibre')} with goals{plan}"))
-    if after.exposure and (new_visit or before is None or before.exposure != after.exposure):
+        yield "design", f"design {after.design} loaded: {plural(len(after.fibres), 'fibre')} with goals{plan}"
+    if after.exposure:
         of_plan = f" of {after.plan}" if after.plan else ""
         dither = f", dither {after.dither}" if after.dither else ""
-        said.append(("exposure", f"exposure {after.exposure}{of_plan} received{dither}"))
-    said += _alarms(before.alarms if before else (), after.alarms)
-    given = after.advice
-    if given and (before is None or before.advice is None or before.advice.id != given.id):
-        said.append(("advice", f"after exposure {given.exposure}: {advice(after, standing(after, now))}"))
-    return [(kind, clean(text)) for kind, text in said]
+        yield "exposure", f"exposure {after.exposure}{of_plan} received{dither}"
+    for alarm in heeded(after):
+        yield "alarm", f"{alarm.level} {alarm.kind}: {alarm.text}"
+    if after.advice:
+        yield "advice", _whole(after, now)
 
 
-def _alarms(before: Sequence[Alarm], after: Sequence[Alarm]) -> Iterator[tuple[str, str]]:
-    """What was raised, acknowledged and over; muted alarms are listed on screens, not told."""
-    known, now = ({alarm.kind: alarm for alarm in alarms if not alarm.muted} for alarms in (before, after))
-    for kind, alarm in now.items():
-        earlier = known.get(kind)
-        if earlier is None or (earlier.times, earlier.raised_at) != (alarm.times, alarm.raised_at):
-            yield "alarm", f"alarm {alarm.level}: {alarm.text}"
-        if alarm.acked_by and (earlier is None or earlier.acked_by != alarm.acked_by):
-            yield "alarm", f"{kind} acknowledged by {alarm.acked_by}"
-        if not alarm.active and (earlier is None or earlier.active):
-            yield "alarm", f"{kind} is over, to be acknowledged"
-    yield from (("alarm", f"{kind} is over") for kind in known if kind not in now)
+def _whole(snapshot: Snapshot, now: datetime) -> str:
+    """The newest advice with all its reasons."""
+    given = snapshot.advice
+    return f"after exposure {given.exposure}: {advice(snapshot, standing(snapshot, now))}" if given else ""
+
+
+def _brief(snapshot: Snapshot, line: LogLine) -> str:
+    """A line of the log; an advice, in the voice of who gives it."""
+    return line.text.replace(": ", f": {voice(snapshot)}", 1) if line.kind == "advice" else line.text
 
 
 def sentences(before: Snapshot | None, after: Snapshot, now: datetime) -> list[str]:
     """What happened, each with its time and whose word it is."""
-    return [f"{now:%H:%M:%S}  {after.source}  {text}" for _, text in happened(before, after, now)]
+    return [f"{told.at:%H:%M:%S}  {after.source}  {told.text}" for told in happened(before, after, now)]
 
 
 def advice(snapshot: Snapshot, stand: Standing) -> str:

@@ -16,6 +16,7 @@ from live_spec.view.pen import Pen
 from live_spec.view.plain import to_acknowledge
 from live_spec.view.states import Standing
 from live_spec.view.verdict import probability
+from live_spec.words import plural
 
 CHART_ROWS = 13
 SPECTRUM_ROWS = 10
@@ -88,8 +89,8 @@ def log(pen: Pen, snapshot: Snapshot, stand: Standing, rows: int) -> list[Text]:
     if len(full) > rows - 4:
         full = foot.alarms(pen, snapshot, min(n_alarms, max(1, rows - 4)))
     lines += full if n_alarms else [pen.row(" no alarms")]
-    lines.append(pen.rule("log, newest first", fmt.plural(len(snapshot.log), "line")))
-    return lines + foot.log(pen, snapshot.log, rows - len(lines))
+    lines.append(pen.rule("log, newest first", plural(len(snapshot.log), "line")))
+    return lines + foot.log(pen, snapshot.log, rows - len(lines), most=3)
 
 
 def fibre(
@@ -148,7 +149,7 @@ def _reasons(row: FibreRow) -> list[tuple[str, str]]:
     """Why a fibre is in its state: caption and sentence."""
     label, ratio = worst(row)
     never = "not before the cap" if row.state == TargetState.OUT_OF_REACH else "unknown"
-    left = never if row.left is None else fmt.plural(row.left, "more exposure") if row.left else "at goal now"
+    left = never if row.left is None else plural(row.left, "more exposure") if row.left else "at goal now"
     reasons = [("why", row.why)] if row.why else []
     if label is not None:
         reasons.append(("worst", f"{symbol(label)} at {fmt.ratio(ratio)} x goal"))

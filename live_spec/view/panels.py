@@ -14,6 +14,7 @@ from live_spec.view.choose import required_first
 from live_spec.view.pen import Cell, Pen
 from live_spec.view.states import Standing
 from live_spec.view.verdict import probability
+from live_spec.words import plural
 
 
 def elements(pen: Pen, snapshot: Snapshot, rows: int, *, history: bool = False, at: int | None = None) -> list[Text]:
@@ -94,7 +95,7 @@ def conditions(pen: Pen, snapshot: Snapshot) -> list[Text]:
         lines.append(pen.row(*(cell for part in (snr2, trend, history) if part for cell in (part, "  "))))
     missing: Cell = f"missing {now.n_missing}" if snapshot.exposure else ""
     if now.n_missing:
-        missing = (f"missing {fmt.plural(now.n_missing, 'fibre')}", pen.theme.warning)
+        missing = (f"missing {plural(now.n_missing, 'fibre')}", pen.theme.warning)
     sky = f"sky {now.sky:.2f}" if now.sky is not None else ""
     seeing = f'seeing {now.seeing_arcsec:.2f}"' if now.seeing_arcsec is not None else ""
     others = (missing, sky, seeing, now.text)

@@ -11,9 +11,10 @@ from live_spec.alarms import severity
 from live_spec.core.messages import advice_json
 from live_spec.events import TargetState, Verdict
 from live_spec.snapshot import Alarm, Snapshot
-from live_spec.view.format import clean, duration, percent, plural
+from live_spec.view.format import clean, duration, percent
 from live_spec.view.states import Phase, Standing
 from live_spec.view.verdict import words
+from live_spec.words import plural
 
 SCHEMA = "live-spec.status/1"
 OK, WARNING, CRITICAL, UNKNOWN = range(4)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from live_spec.events import Advice, Verdict
 from live_spec.snapshot import Snapshot
-from live_spec.view.format import interval, percent, plural
+from live_spec.view.format import interval, percent
 from live_spec.view.states import Phase, Standing
+from live_spec.words import plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +47,22 @@ def words(snapshot: Snapshot, stand: Standing, *, detailed: bool = False) -> Wor
         return _waiting(snapshot, plan)
     if advice is None:
         return Words("WAITING", f"exposure {snapshot.exposure} is being measured", (("plan", plan),))
-    voice = VOICE.get((snapshot.source, snapshot.mode), f"{snapshot.source.lower()}: ")
     if advice.verdict is Verdict.NO_ADVICE:
         also = [reason for reason in advice.degraded if reason != advice.cause]
         lines = [("why", advice.cause), *(("also", reason) for reason in also[:2]), ("held", advice.override or "")]
-        return Words(f"{voice}{advice.verdict}", f"follow the plan: {plan}", _said(lines), urgent=True)
+        return Words(f"{voice(snapshot)}{advice.verdict}", f"follow the plan: {plan}", _said(lines), urgent=True)
     # A hold that keeps a stop back is the cause, and said there.
     held = "" if advice.override and advice.cause.startswith(advice.override) else advice.override or ""
     lines = [("why", advice.cause), ("held", held), ("then", _then(advice))]
     lines += [("finish", _finish(advice)), ("costs", _costs(advice))] if detailed else []
     lines.append(("plan", _against_plan(advice)))
     lines.append(("type", to_type(snapshot, stand)))
-    return Words(f"{voice}{advice.verdict}", _head(advice), _said(lines), stop=advice.verdict is Verdict.STOP)
+    return Words(f"{voice(snapshot)}{advice.verdict}", _head(advice), _said(lines), stop=advice.verdict is Verdict.STOP)
+
+
+def voice(snapshot: Snapshot) -> str:
+    """How whoever speaks begins a verdict."""
+    return VOICE.get((snapshot.source, snapshot.mode), f"{snapshot.source.lower()}: ")
 
 
 def to_type(snapshot: Snapshot, stand: Standing) -> str:

@@ -152,6 +152,10 @@ class Daemon:
         finally:
             decisions.close()
 
+    def told(self) -> list[str]:
+        """The lines of the daemon's log for people."""
+        return [f"{line.kind}: {line.text}" for line in self.snapshot().log]
+
     def snapshot(self) -> Snapshot:
         context: zmq.Context[Any] = zmq.Context()
         listener = context.socket(zmq.SUB)

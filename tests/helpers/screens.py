@@ -9,7 +9,7 @@ from functools import cache
 from math import exp, sin, sqrt
 
 from live_spec.events import Advice, Choice, Contribution, Finish, TargetState, Verdict
-from live_spec.snapshot import Alarm, Conditions, ElementRow, Excerpt, FibreRow, PastAdvice, Snapshot, Window
+from live_spec.snapshot import Alarm, Conditions, ElementRow, Excerpt, FibreRow, LogLine, PastAdvice, Snapshot, Window
 
 VISIT = "102631-61366"
 NOW = datetime(2026, 11, 22, 10, 12, 18, tzinfo=UTC)
@@ -177,6 +177,16 @@ NO_ADVICE = replace(
 )
 
 
+def log(n: int) -> tuple[LogLine, ...]:
+    """What happened so far."""
+    told = [
+        ("09:58:04", "design", f"design 48213 loaded: {n} fibres, 262 priority targets, plan 6 exposures"),
+        ("10:12:12", "exposure", "exposure 4 of 6 received, dither A"),
+        ("10:12:13", "advice", f"after exposure 4: CONTINUE. {ADVICE.cause}"),
+    ]
+    return tuple(LogLine(k, f"2026-11-22T{at}Z", kind, text) for k, (at, kind, text) in enumerate(told, 1))
+
+
 def field(n: int = 300, *, advice: Advice = ADVICE, source: str = "LIVE", mode: str = "advise") -> Snapshot:
     """A field of ``n`` fibres after its fourth exposure."""
     rows = fibres(n)
@@ -210,10 +220,7 @@ def field(n: int = 300, *, advice: Advice = ADVICE, source: str = "LIVE", mode: 
             Alarm("throughput-low", "warning", "(S/N)^2 of exposure 4 is 74% of the earlier ones: forecast widened",
                   VISIT, "2026-11-22T10:06:40Z", "2026-11-22T10:06:46.100Z"),
         ),
-        log=(
-            f"design 48213 loaded: {n} fibres, 262 priority targets",
-            "advice 102631-61366/4/1: CONTINUE, Mg limits: 71% of 262 priority targets at goal, rule needs 80%",
-        ),
+        log=log(n),
         seq=217,
         made_at="2026-11-22T10:12:18Z",
         received_at="2026-11-22T10:12:12Z",

@@ -121,7 +121,9 @@ def test_statement_21_alarms_latch_over_a_crash_until_over_and_acknowledged(smal
             done = live_spec("ack", "throughput-low", "--by", "kp", "--connect", daemon.output)
             assert (done.returncode, done.stdout) == (0, "acknowledged by kp: throughput-low\n"), done.stderr
             until(lambda: alarms() == {"throughput-low": (True, "kp")}, "the acknowledgement", 5.0)
-            assert "audit: kp acknowledged throughput-low" in daemon.snapshot().log
+            told = [line.split(": ")[0] for line in daemon.told()]  # each once, although it was gone through twice
+            assert told == ["design", "exposure", "advice", "exposure", "alarm", "advice", "audit"]
+            assert "audit: kp acknowledged throughput-low" in daemon.told()
 
             daemon.signal(signal.SIGKILL)
             daemon.start()
@@ -164,7 +166,7 @@ def test_statement_12_silence_takes_the_advice_away_until_data_come_again(small_
             document = json.loads(live_spec("status", "--json", "--connect", daemon.output).stdout)
             assert document["advice"] is None
             expose(2)
-            until(lambda: "input-stale is over with exposure 2" in daemon.snapshot().log, "the end of the alarm", 10.0)
+            until(lambda: "alarm: input-stale is over with exposure 2" in daemon.told(), "the end of the alarm", 10.0)
             assert {past.verdict for past in daemon.snapshot().history} != {"NO ADVICE"}
     finally:
         daemon.stop()

@@ -61,10 +61,10 @@ def test_statement_18_keys_acknowledge_and_override_and_the_journal_has_both(
             pane.shows("override", within_s=2.0)
             pane.type("Down", "m", "Down", *"low", "Space", *"moon", "Enter")
             pane.shows("record  hold, by kp, reason moon: 'low moon'", within_s=2.0)
-            assert "audit: kp hold" not in " ".join(daemon.snapshot().log)
+            assert "audit: kp hold" not in " ".join(daemon.told())
             pane.type("Enter")
             pane.shows("hold by kp is record", within_s=3.0)
-            until(lambda: "audit: kp hold" in " ".join(daemon.snapshot().log), "the audit line", 3.0)
+            until(lambda: "audit: kp hold" in " ".join(daemon.told()), "the audit line", 3.0)
             advice = daemon.snapshot().advice
             assert advice is not None
             assert "held by kp" in (advice.override or "")

@@ -55,7 +55,7 @@ def test_statement_18_an_override_is_in_the_audit_and_in_the_report(small_bundle
             written_s = time.monotonic()
             assert done.returncode == 0, done.stderr
             assert json.loads(done.stdout)["author"] == "kp"
-            until(lambda: "audit: kp hold" in " ".join(daemon.snapshot().log), "the audit line", 5.0)
+            until(lambda: "audit: kp hold" in " ".join(daemon.told()), "the audit line", 5.0)
             assert time.monotonic() - written_s < 2.0
             advice = daemon.snapshot().advice
             assert advice is not None

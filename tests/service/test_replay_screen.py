@@ -83,6 +83,7 @@ def test_statement_15_a_night_is_played_on_the_screen(night: Path) -> None:
     try:
         pane.type(shlex.join([*command, "--tui", "--speed", "1"]), "Enter")
         pane.shows("REPLAY  x1")
+        pane.until(lambda text: "/4 " in text, "the whole night read", within_s=20.0)
         pane.type("{", "{", "{", "{")  # the whole night took seconds: back to where it began
         pane.shows("there is no earlier visit", within_s=2.0)
         pane.type("]")

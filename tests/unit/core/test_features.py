@@ -223,7 +223,7 @@ def test_feature_19_a_hold_keeps_stops_back_until_it_expires_or_the_field_change
     cleared = verdicts(play(fresh, [design(visit="v2"), bright(1, visit="v2"), bright(2, visit="v2")]))
     assert cleared[-1].verdict is STOP
     assert cleared[-1].override is None
-    assert any("audit: kp hold" in line for line in fresh.snapshot(source="LIVE").log)
+    assert any(line.kind == "audit" and "kp hold" in line.text for line in fresh.snapshot(source="LIVE").log)
 
 
 def test_feature_27_a_clock_40_s_ahead_is_an_alarm_and_no_stop() -> None:

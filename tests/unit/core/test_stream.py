@@ -9,12 +9,13 @@ from helpers.screens import fibres, field, waiting
 
 from live_spec.core.messages import BadDocument, snapshot_from_json, snapshot_json
 from live_spec.core.stream import START, STOP, SnapshotReader, SnapshotWriter
+from live_spec.snapshot import LogLine
 
 FIRST = field(30)
 NIGHT = [
     FIRST, replace(FIRST, seq=218, made_at="2026-11-22T10:12:19Z"), replace(FIRST, seq=219, alarms=()),
     replace(FIRST, seq=220, fibres=fibres(31)), replace(FIRST, seq=221, fibres=()), waiting(),
-    replace(FIRST, log=(f"a name that is {STOP.decode()} or {START.decode()}[",), field=',"fibres":['),
+    replace(FIRST, log=(LogLine(1, "", "design", f"a name: {STOP.decode()}, {START.decode()}["),), field=',"fibres":['),
     FIRST,
 ]  # fmt: skip
 

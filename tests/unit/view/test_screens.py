@@ -17,7 +17,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from live_spec.events import Finish, TargetState, Verdict
-from live_spec.snapshot import Excerpt, Snapshot
+from live_spec.snapshot import Excerpt, LogLine, Snapshot
 from live_spec.view.form import Form
 from live_spec.view.glyphs import ASCII, UNICODE
 from live_spec.view.overview import view
@@ -277,7 +277,9 @@ def test_scrolling_stops_at_the_last_fibre() -> None:
 
 def test_a_name_from_outside_cannot_move_the_cursor() -> None:
     row = replace(fibres(1)[0], star="2M\x1b[2J\x07\n天体", program="\x9b31m")
-    snapshot = replace(field(), fibres=(row,), field="\x1b]0;x\x07", log=("\x1b[31mred",), alarms=())
+    snapshot = replace(
+        field(), fibres=(row,), field="\x1b]0;x\x07", log=(LogLine(1, "\x1b[1m", "\x1b[5m", "\x1b[31mred"),), alarms=()
+    )
     for ascii_only in (False, True):
         screen = view(snapshot, Ui(ascii=ascii_only), 140, 45, NOW)
         assert all(c == "\n" or c.isprintable() for c in screen.text)
