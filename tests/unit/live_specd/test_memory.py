@@ -103,7 +103,7 @@ def test_row_memory_leak_and_a_full_disk_are_one_alarm_that_ends_when_both_are_o
     monkeypatch.setattr(alarms, "ROOM_CHECK_S", 0.0)
     journal, told = Journal(tmp_path, lambda: 0), []
     desk = AlarmDesk(
-        journal, Notify(), publish=lambda alarm: told.append((alarm.kind, alarm.level)), remark=lambda _: None,
+        journal, Notify(), publish=lambda alarm: told.append((alarm.kind, alarm.level)), remark=lambda *line: None,
         changed=lambda: None, live=True,
     )  # fmt: skip
     for gigabytes, words in ((50, None), (50, "enough for 9 h"), (50, "enough for 8 h"), (1, "enough for 7 h")):
