@@ -37,7 +37,7 @@ name = "all"
 goals = {{ fe_h = 0.5, mg_h = 0.5 }}
 [policy]
 active = "half"
-mode = "advise"
+mode = "{mode}"
 [[policy.rule]]
 name = "half"
 fraction = 0.5
@@ -85,6 +85,7 @@ class Daemon:
     """Somebody answers for its advising."""
     extra: str = ""
     """More of the configuration."""
+    mode: str = "advise"
     output: str = field(default_factory=lambda: f"tcp://127.0.0.1:{free_port()}")
     program: str = "live_spec"
     """What is run: a module of the tests may be, that does something to the daemon's surroundings first."""
@@ -94,10 +95,10 @@ class Daemon:
         self.folder.mkdir(exist_ok=True)
         config = self.folder / "daemon.toml"
         record = self.folder / "record"
-        config.write_text(
-            CONFIG.format(bundle=self.bundle, input=self.input, output=self.output, record=record, stale=self.stale)
-            + self.extra
+        text = CONFIG.format(
+            bundle=self.bundle, input=self.input, output=self.output, record=record, stale=self.stale, mode=self.mode
         )
+        config.write_text(text + self.extra)
         if self.promoted:
             words = "the tests answer for it"
             vouched = Promotion(load(config).rule_sha, "half", None, Evidence(), words, "", "tests", words)
