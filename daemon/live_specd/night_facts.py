@@ -308,6 +308,9 @@ def _todo(night: Night, visits: list[dict[str, Any]], dead_before: list[list[int
     beyond = sum(max(0, v["beyond_stop"] or 0) for v in visits if not v["override"])
     if beyond:
         lines.append(("observers", f"{plural(beyond, 'exposure')} taken after a STOP or MOVE ON; say why in the log"))
+    unseen = sorted({row["kind"] for row in alarms(night) if row["acknowledged"] is None})
+    if unseen:
+        lines.append(("observers", f"alarms that nobody acknowledged: {', '.join(unseen)}"))
     return [{"owner": owner, "text": text} for owner, text in lines[:MAX_TODO]]
 
 

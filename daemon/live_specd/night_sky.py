@@ -1,6 +1,6 @@
 """The sky over a night's exposures: when it was dark, and where the Moon was. Only for a known observatory."""
 
-# Shape legend: T moments, V visits.
+# Shape legend: T moments, V visits, P visits with coordinates.
 from __future__ import annotations
 
 from typing import Any, Final
@@ -73,14 +73,18 @@ def moons(night: Night) -> dict[str, dict[str, Any]]:
     if site is None or not middle_s:
         return {}
     at_s_V = np.array(list(middle_s.values()))
-    centres = [night.visits[name].centre or (np.nan, np.nan) for name in middle_s]
     found = sky.sky(at_s_V, sky.SITES[site])
-    distance_V = sky.moon_distance(at_s_V, sky.SITES[site], *np.array(centres).T)
+    placed = {name: centre for name in middle_s if (centre := night.visits[name].centre) is not None}
+    distance: dict[str, float] = {}
+    if placed:
+        at_s_P = np.array([middle_s[name] for name in placed])
+        away_P = sky.moon_distance(at_s_P, sky.SITES[site], *np.array(list(placed.values())).T)
+        distance = {name: round(float(away), 1) for name, away in zip(placed, away_P, strict=True)}
     return {
         name: {
             "alt_deg": round(float(found.moon_alt_T[n]), 1),
             "lit": round(float(found.moon_lit_T[n]), 3),
-            "distance_deg": round(float(distance_V[n]), 1) if np.isfinite(distance_V[n]) else None,
+            "distance_deg": distance.get(name),
         }
         for n, name in enumerate(middle_s)
     }

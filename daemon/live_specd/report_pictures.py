@@ -9,6 +9,8 @@ from itertools import pairwise
 from math import ceil
 from typing import Any
 
+from numpy import interp
+
 from live_specd.sky import NIGHT_DEG
 
 VERDICT_COLOURS = {
@@ -136,7 +138,10 @@ def _moon(
     sky: dict[str, Any], x: Callable[[float], float], start_s: float, end_s: float, base: float, ground: float
 ) -> str:
     """The Moon's altitude, from the horizon at ``ground`` to the zenith at ``base``."""
-    over = [(at, max(0.0, alt)) for at, alt in zip(sky["at"], sky["moon_alt"], strict=True) if start_s <= at <= end_s]
+    times = [start_s, *(at for at in sky["at"] if start_s < at < end_s), end_s]
+    over = [
+        (at, max(0.0, float(alt))) for at, alt in zip(times, interp(times, sky["at"], sky["moon_alt"]), strict=True)
+    ]
     words = _text(2, ground - 22, "Moon") + _text(2, ground - 8, f"{100 * sky['moon_lit']:.0f}% lit")
     if not any(alt for _, alt in over):
         return words

@@ -91,6 +91,8 @@ def test_statement_27_a_night_is_reported_as_it_was(small_bundle: Path, tmp_path
     unheld = [s for s in night["visits"][0]["steps"] if "without it" in s["cause"]]
     assert order["outcome"].startswith("without it" if unheld else "it changed nothing")
     assert night["sky"]["observatory"] == "APO"
+    assert night["visits"][0]["moon"]["distance_deg"] is None, "the design has no coordinates"
+    assert {"owner": "observers", "text": "alarms that nobody acknowledged: model-mismatch"} in night["todo"]
     assert night["appendix"]["settings"]["policy.active"] == '"half"'
     assert health["lag_s"][0] < 60
     page = live_spec("report", "--run", str(daemon.folder / "record"))

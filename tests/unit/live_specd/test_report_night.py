@@ -177,7 +177,7 @@ def test_an_alarm_is_told_from_its_raising_to_its_end(document: dict[str, Any]) 
     assert (again["text"], again["times"], again["over"]) == ("fibre 3 lost its light", 1, None)
     page = as_html(document)
     assert page.count("<b>stands</b>") == 2
-    assert page.count("nobody") == 2
+    assert page.count("<td>nobody</td>") == 2
 
 
 def test_a_fibre_without_data_in_every_night_is_for_the_fibre_team(document: dict[str, Any]) -> None:
