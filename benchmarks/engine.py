@@ -29,9 +29,9 @@ from astronn_env import Peer, PeerFailed
 from machine import circumstances, report, spread
 from torch.nn import functional
 
-from live_spec.labels import LABELS
+from live_spec.labels import ATMOSPHERE, LABELS
 from live_spec.nets.bundle import Bundle, default_bundle_path
-from live_spec.nets.censored import ATMOSPHERE, ApogeeBCNNCensored
+from live_spec.nets.censored import ApogeeBCNNCensored
 from live_spec.nets.engine import Engine
 from live_spec.nets.engine_kernel import VARIANTS, NoKernel, load_kernel
 from live_spec.nets.layers import POOL, TAPS

@@ -11,6 +11,10 @@ LABELS: Final[tuple[str, ...]] = (
 N_LABELS: Final = len(LABELS)
 INDEX: Final[dict[str, int]] = {name: i for i, name in enumerate(LABELS)}
 
+ATMOSPHERE: Final = ("teff", "logg", "fe_h")
+"""What the whole spectrum tells, and a model atmosphere is chosen by; all others are abundances of single elements.
+In the order in which the censored network's elements see them."""
+
 ELEMENTS: Final[dict[str, str]] = {
     "c_h": "C", "c_1_h": "C I", "n_h": "N", "o_h": "O", "na_h": "Na", "mg_h": "Mg", "al_h": "Al", "si_h": "Si",
     "p_h": "P", "s_h": "S", "k_h": "K", "ca_h": "Ca", "ti_h": "Ti", "ti_2_h": "Ti II", "v_h": "V", "cr_h": "Cr",

@@ -23,7 +23,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from live_spec.evaluation.paper import TABLE_2
 from live_spec.evaluation.verdicts import PRECISION_SNR, like_the_paper
-from live_spec.labels import INDEX, LABELS, N_LABELS
+from live_spec.labels import ATMOSPHERE, INDEX, LABELS, N_LABELS
 from live_spec.nets.windows import load_windows
 from live_spec.spectra.continuum import normalise
 from live_spec.spectra.grid import APSTAR
@@ -42,7 +42,7 @@ STEP_DEX = 0.04
 OTHER_STEP = {"other_h": 0.04, "vmicro_kms": 0.05, "vmacro_kms": 0.4, "c12_c13": 2.0}
 PROFILE_STEP_KMS = 0.3
 STILL = Effects(lsf_fwhm_kms=(PROFILE_KMS, PROFILE_KMS), rv_error_pixels=0.0, model_error=0.0)
-ATMOSPHERE = [INDEX[name] for name in ("teff", "logg", "fe_h")]
+BROAD = [INDEX[name] for name in ATMOSPHERE]
 
 
 def giants(n: int) -> Iterator[Star]:
@@ -111,11 +111,11 @@ def limits(slope_VC: Array, noise_C: Array, error_CC: Array | None, prior_VV: Ar
 
     posterior_VV = np.linalg.inv(information(np.arange(APSTAR.n_cut)) + prior_VV)
     known_VV = prior_VV.copy()
-    known_VV[np.ix_(ATMOSPHERE, ATMOSPHERE)] += np.linalg.inv(posterior_VV[np.ix_(ATMOSPHERE, ATMOSPHERE)])
+    known_VV[np.ix_(BROAD, BROAD)] += np.linalg.inv(posterior_VV[np.ix_(BROAD, BROAD)])
     in_windows_L = np.full(N_LABELS, np.nan)
     for label, pixels in load_windows("aspcap-dr14").pixels.items():
         i = INDEX[label]
-        if i not in ATMOSPHERE:
+        if i not in BROAD:
             in_windows_L[i] = np.sqrt(np.linalg.inv(information(pixels) + known_VV)[i, i])
     return np.sqrt(np.diag(posterior_VV))[:N_LABELS], in_windows_L
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from live_spec.evaluation.paper import TABLE_2
 from live_spec.evaluation.statistics import SnrBin, robust_sigma
-from live_spec.labels import INDEX, unit
+from live_spec.labels import ATMOSPHERE, INDEX, unit
 
 Floats = NDArray[np.floating[Any]]
 
@@ -73,7 +73,7 @@ def precision(label: str, residual_N: Floats, snr_N: Floats) -> tuple[Precision,
 def own_spread(label_NL: Floats) -> Floats:
     """How much each label differs from star to star by itself, (L,): an abundance that follows iron is not measured."""
     own_NL = label_NL - label_NL[:, [INDEX["fe_h"]]]
-    itself = [INDEX[name] for name in ("teff", "logg", "fe_h")]
+    itself = [INDEX[name] for name in ATMOSPHERE]
     own_NL[:, itself] = label_NL[:, itself]
     known_NL = np.isfinite(own_NL)
     return np.array(

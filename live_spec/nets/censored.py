@@ -18,11 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from live_spec.labels import ELEMENTS, LABELS
+from live_spec.labels import ATMOSPHERE, ELEMENTS, LABELS
 from live_spec.nets.layers import ConvStack, Dense, Dropout, ElementGroup, Keep, glorot, zeros
-
-ATMOSPHERE = ("teff", "logg", "fe_h")
-"""Labels read off the full spectrum, in the order in which the elements see them."""
 
 
 class ElementHeads(nn.Module):

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from live_spec.labels import INDEX, LABELS
+from live_spec.labels import ATMOSPHERE, INDEX, LABELS
 
 Floats = NDArray[np.floating[Any]]
 COMPONENTS, HIDDEN, BATCH, LEARNING_RATE = 300, 384, 256, 3e-3
@@ -28,7 +28,7 @@ def parameters(label_NL: Floats, other_NQ: Floats) -> NDArray[np.float64]:
     """What spectra depend on most smoothly: 5040 K / Teff, log g, [Fe/H], [X/Fe], and the rest as given; (N, V)."""
     x_NL = np.array(label_NL, dtype=np.float64)
     for label in LABELS:
-        if label not in ("teff", "logg", "fe_h"):
+        if label not in ATMOSPHERE:
             x_NL[:, INDEX[label]] -= label_NL[:, INDEX["fe_h"]]
     x_NL[:, INDEX["teff"]] = 5040.0 / label_NL[:, INDEX["teff"]]
     return np.concatenate([x_NL, other_NQ], axis=1)

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from live_spec.labels import INDEX, N_LABELS
-from live_spec.nets.censored import ATMOSPHERE, ApogeeBCNNCensored
+from live_spec.labels import ATMOSPHERE, INDEX, N_LABELS
+from live_spec.nets.censored import ApogeeBCNNCensored
 from live_spec.nets.layers import POOL, TAPS
 from live_spec.nets.networks import Network
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from live_spec.evaluation.statistics import robust_sigma
 from live_spec.evaluation.verdicts import COVER_LIMITS, PULL_LIMITS, hardly_measured, own_spread
-from live_spec.labels import LABELS, N_LABELS
+from live_spec.labels import ATMOSPHERE, INDEX, LABELS, N_LABELS
 from live_spec.nets.bundle import Bundle, BundleCard, GuardCard, LabelCard, MaskCard, NetworkCard, TrainingCard
 from live_spec.nets.calibration import Calibration
 from live_spec.nets.engine import Engine
@@ -24,8 +24,7 @@ from live_spec.spectra.continuum import network_input, normalise
 from live_spec.spectra.snr import snr_per_pixel
 
 Floats = NDArray[np.floating[Any]]
-RANGE_LABELS = ("teff", "logg", "fe_h")
-RANGE_MARGIN = {"teff": 100.0, "logg": 0.2, "fe_h": 0.2}
+RANGE_MARGIN = dict(zip(ATMOSPHERE, (100.0, 0.2, 0.2), strict=True))  # K, dex, dex
 
 
 def fit_guard(
@@ -40,9 +39,8 @@ def fit_guard(
     components_KC, spread_K = principal_components(train_x_NC, recipe.components)
     low_L, high_L = np.nanpercentile(train_label_NL, [0.5, 99.5], axis=0)
     ranges = {
-        name: (float(low_L[i] - RANGE_MARGIN[name]), float(high_L[i] + RANGE_MARGIN[name]))
-        for i, name in enumerate(LABELS)
-        if name in RANGE_LABELS
+        name: (float(low_L[INDEX[name]] - margin), float(high_L[INDEX[name]] + margin))
+        for name, margin in RANGE_MARGIN.items()
     }
     open_guard = Guard(components_KC, spread_K, recipe.floor, np.inf, np.inf, ranges)
     measured = open_guard.measure(*network_input(normalise(normal.flux_NP, normal.ivar_NP), mean_spectrum_C))
