@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import zmq
-from helpers.daemons import Field, free_port
+from helpers.daemons import Daemon, Field, free_port
 from helpers.locked import NOW, STREAM, key_folder
 from helpers.waiting import until
 from live_specd import sockets
@@ -21,9 +21,12 @@ from live_specd.journal import Journal, Kind, Record, read_journal
 from live_specd.watchman import trouble_of
 
 from live_spec.client import Feed
+from live_spec.client.tcs import Bridge, Outcome
+from live_spec.client.tcs_example import act
 from live_spec.config import Config, Security
 from live_spec.core.messages import snapshot_from_json
-from live_spec.curve.keys import read_secret, revoke
+from live_spec.curve.canary import LET_IN, REFUSED, Bound, knock
+from live_spec.curve.keys import Role, read_secret, revoke
 from live_spec.events import Verdict
 from live_spec.snapshot import Snapshot
 
@@ -94,6 +97,48 @@ def test_a_locked_daemon_advises_and_stops_advising_when_its_locks_fail(
         stop.set()
         daemon.join()
         listener.context.destroy(linger=0)
+
+
+@pytest.mark.slow
+def test_decisions_leave_a_locked_daemon_for_the_key_of_telescope_control_alone(
+    small_bundle: Path, tmp_path: Path
+) -> None:
+    keys, port = key_folder(tmp_path / "keys"), free_port(around=2)
+    source, output, tcs = (f"tcp://127.0.0.1:{port + n}" for n in range(3))
+    extra = f'decisions = "{tcs}"\n[security]\nkeys = "{keys}"\n'
+    daemon = Daemon(tmp_path / "d", small_bundle, source, output=output, extra=extra).start()
+    tcs_door = Bound(tcs, zmq.DEALER, read_secret(keys / "daemon.key").public)
+    try:
+        with (
+            Feed(source, STREAM, output=output, key=keys / "source.key") as feed,
+            Bridge(tcs, tmp_path / "tcs.sqlite", act, key=keys / "tcs.key") as bridge,
+        ):
+            dealt: list[tuple[str, Outcome]] = []
+
+            def is_dealt_with(key: str) -> bool:
+                if (found := bridge.turn(0.05)) is not None:
+                    dealt.append((found[0].key, found[1]))
+                return any(known == key for known, _ in dealt)
+
+            feed.wait_for_daemon(60.0)
+            visit = feed.design("d", visit="v", plan=4, fibres=FIELD.fibres)
+            feed.exposure(visit, n=1, **FIELD.exposure(1))
+            until(lambda: is_dealt_with("v/1/1"), "the first decision is dealt with", 60.0)
+            assert dealt[0] == ("v/1/1", Outcome.ACTED)
+            for role in Role:
+                how = knock(tcs_door, read_secret(keys / f"{role}.key"))
+                assert how == (LET_IN if role in (Role.TCS, Role.DAEMON) else REFUSED), role
+
+            revoke(keys, "tcs", NOW)
+            until(lambda: knock(tcs_door, read_secret(keys / "tcs.key")) == REFUSED, "its key is good no longer")
+            feed.exposure(visit, n=2, **FIELD.exposure(2))
+            assert feed.advice(60.0).id == "v/1/1"
+            assert feed.advice(60.0).id == "v/2/1"
+            feed.drain(30.0, handled=True)
+            assert not is_dealt_with("v/2/1")
+    finally:
+        daemon.stop()
+    assert set(daemon.advice()) == {"v/1/1", "v/2/1"}
 
 
 def live_spec(*words: str, key: Path | None = None) -> subprocess.CompletedProcess[str]:

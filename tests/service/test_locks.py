@@ -50,6 +50,7 @@ class Site:
         self.locks, self.context = locks, zmq.Context[sockets.Socket]()
         self.watchman = Watchman(self.context, locks)
         self.output = sockets.publish(self.context, "tcp://127.0.0.1:*", locks)
+        self.decisions = sockets.hand_out_decisions(self.context, "tcp://127.0.0.1:*", locks)
         control = f"tcp://127.0.0.1:{free_port()}"
         self.journal = Journal(journal, lambda: 0)
         self.control = Control(self.context, self.journal, control, locks)
@@ -60,6 +61,7 @@ class Site:
         port = int(where.rpartition(":")[2])
         self.bound = {
             "output": (Door.OUTPUT, sockets.bound(self.output, zmq.SUB, locks)),
+            "decisions": (Door.DECISIONS, sockets.bound(self.decisions, zmq.DEALER, locks)),
             "control": (Door.CONTROL, *self.control.bound),
             "feed": (Door.FEED, Bound(where, zmq.SUB, source)),
             "replay": (Door.FEED, Bound(f"tcp://127.0.0.1:{port - 1}", zmq.DEALER, source)),
@@ -80,7 +82,7 @@ def site(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sit
     site.close()
 
 
-BOUND = ("output", "control", "feed", "replay")
+BOUND = ("output", "decisions", "control", "feed", "replay")
 
 
 @pytest.mark.parametrize("name", BOUND)
