@@ -139,7 +139,7 @@ def _known_answer(bundle: Bundle, path: Path) -> Check:
         reason = wrong(engine, known)
     if reason:
         return Check(name, "fail", reason, "no stop is advised on this machine: look for errors of its memory")
-    return Check(name, "ok", f"comes out, {engine.kernel} kernel")
+    return Check(name, "ok", f"comes out, {engine.kernel} kernel, {engine.numbers}")
 
 
 def _daemon(config: Config) -> Check:

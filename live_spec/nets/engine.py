@@ -171,11 +171,12 @@ class Engine:
     def identity(self) -> str:
         """What decides the bits of an answer besides the spectra: for provenance."""
         return (
-            f"{self.bundle.card.name}@{self.bundle.id} {self.passes} passes {self.kernel} {self._numbers} {self.device}"
+            f"{self.bundle.card.name}@{self.bundle.id} {self.passes} passes {self.kernel} {self.numbers} {self.device}"
         )
 
     @property
-    def _numbers(self) -> str:
+    def numbers(self) -> str:
+        """What the large products are taken in, and for which processors when that is not all of this one."""
         variant = self._compiled.variant if self.kernel == "compiled" else ""
         return "bf16" if self.kernel == "blocks" or variant == "avx512-bf16" else f"f32 {variant}".strip()
 

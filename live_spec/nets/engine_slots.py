@@ -131,13 +131,18 @@ class _GpuSlot(_Slot):
     _answer: Tensor
     _inputs: Tensor
     _on_gpu: Tensor
+    _stream: torch.cuda.Stream
+    _graph: torch.cuda.CUDAGraph | None
 
     def __init__(self, compute: Compute, n_pixels: int, block: int, device: torch.device) -> None:
-        self._device, self._stream = device, torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        self._graph: torch.cuda.CUDAGraph | None = None
+        self._device, self._graph = device, None
         super().__init__(compute, n_pixels, block)
-        self._stream.wait_stream(torch.cuda.current_stream(device))
+        self._take_stream()
         self._answers()  # libraries take memory of their own at first use, and that cannot be recorded
+
+    def _take_stream(self) -> None:
+        self._stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        self._stream.wait_stream(torch.cuda.current_stream(self._device))  # where weights and masks were made
 
     def record(self) -> str:
         """Record the work for good; gives why that cannot be. Nobody else may be at work on the device."""
@@ -148,6 +153,7 @@ class _GpuSlot(_Slot):
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
+            self._take_stream()  # the old one may not know that its recording has ended
             return str(error).partition("\n")[0]
         self._graph = graph
         return ""
@@ -158,7 +164,8 @@ class _GpuSlot(_Slot):
         torch.cuda.empty_cache()
         self._host = torch.zeros(2, self.block, self._n_pixels, pin_memory=True)
         self._answer = torch.zeros(N_ANSWERS, self.block, N_LABELS, dtype=torch.float64, pin_memory=True)
-        self._inputs = torch.zeros(self._host.shape, device=self._device)
+        # Not filled: that would be work on another stream than the slot's, which does not wait for it.
+        self._inputs = torch.empty(self._host.shape, device=self._device)
 
     def _answers(self) -> Tensor:
         with torch.cuda.stream(self._stream):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,14 @@ def test_any_number_of_spectra_goes_through_blocks_of_one_size():
         np.testing.assert_array_equal(answers, np.broadcast_to(2 * x[:n].mean(1)[:, None], (4, n, 22)))
     assert set(shapes) == {(4, 5)}
     assert len(shapes) == 5
+
+
+def test_threads_share_the_slots_and_everyone_gets_their_own_answers():
+    slots = Slots(mean_of_rows, 3, CPU, 2)
+    spectra = [np.full((5, 3), k, np.float32) for k in range(40)]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda x: slots.run(x, np.ones_like(x)), spectra))
+    assert [np.unique(answer).tolist() for answer in answers] == [[k] for k in range(40)]
 
 
 def test_when_memory_runs_out_blocks_are_halved_for_good_and_nothing_is_lost():
