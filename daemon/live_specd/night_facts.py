@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -20,6 +21,7 @@ from live_specd.night_sky import moment_s, moons, over_the_night
 
 SCHEMA = "live-spec.report/1"
 MAX_TODO = 5
+NUMBER = re.compile(r"\d+(\.\d+)?")
 OFTEN_MISSING = 2
 """Visits of a night without data from which on a fibre is somebody's business."""
 NIGHTS_IN_A_ROW = 2
@@ -122,7 +124,9 @@ def _headline(night: Night, visits: list[dict[str, Any]], rules: dict[str, Any] 
     timed = [e.exptime_s for e in exposures if e.exptime_s]
     stops = [v for v in visits if v["beyond_stop"] is not None and v["ended"]]
     saved = [v["saved"] * v["exposure_s"] / 60 for v in visits if v["saved"] is not None and v["exposure_s"]]
-    silent = Counter(a.cause for _, a in night.all_advice if a.verdict is Verdict.NO_ADVICE)
+    causes = [a.cause for _, a in night.all_advice if a.verdict is Verdict.NO_ADVICE]
+    last = {NUMBER.sub("#", cause): cause for cause in causes}  # the same cause, whatever its numbers
+    silent = Counter(NUMBER.sub("#", cause) for cause in causes)
     unadvised = [s for v in visits for s in v["steps"] if s["verdict"] in (None, Verdict.NO_ADVICE.value)]
     without = [s["exptime_s"] for s in unadvised]
     sn2 = (rules or {}).get("totals", {}).get("sn2-1600")
@@ -139,7 +143,7 @@ def _headline(night: Night, visits: list[dict[str, Any]], rules: dict[str, Any] 
         "stops_followed": sum(v["beyond_stop"] == 0 for v in stops),
         "advice": len(night.all_advice),
         "no_advice": sum(silent.values()),
-        "no_advice_causes": dict(silent.most_common(3)),
+        "no_advice_causes": {last[cause]: n for cause, n in silent.most_common(3)},
         "exposures_without_advice": len(unadvised),
         "minutes_without_advice": None if None in without else sum(without) / 60,
     }

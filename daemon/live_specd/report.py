@@ -165,7 +165,7 @@ def as_html(facts: dict[str, Any]) -> str:
             )
         ),
         states=[state.value for state in TargetState],
-        sigmas=Markup(pictures.sigma_bars(facts["elements"])),
+        sigmas={label: Markup(bar) for label, bar in pictures.sigma_bars(facts["elements"]).items()},
         colours=pictures.VERDICT_COLOURS,
         letters=pictures.VERDICT_LETTERS,
     )

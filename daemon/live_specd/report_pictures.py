@@ -43,12 +43,15 @@ def night_strip(
     if not points:
         return ""
     clock = "ended" if sky else "at"
+    played = not sky and _is_played(points)
+    if played:  # at any speed: one after another is all that can be drawn
+        points, marks, orders = [p | {"at": n + 1.0, "exptime_s": 1.0} for n, p in enumerate(points)], (), ()
     late_s = max((p["at"] - p[clock] for p in points), default=0.0)
     end_s = max(p[clock] for p in points)
     start_s = min(p[clock] - (p["exptime_s"] or 0) for p in points)
     if end_s - start_s > 2 * DAY_S:
         start_s = min(p[clock] for p in points)
-    span = max(end_s - start_s, 60.0)
+    span = max(end_s - start_s, 1.0 if played else 60.0)
     left, right, top, height, low = 70, WIDTH - 10, 20, 34, 60
     moon = 44 if sky else 0
     base = top + height + low
@@ -111,11 +114,21 @@ def night_strip(
     parts.append(_text(2, top + height / 2 + 4, "verdict") + _text(2, base - low / 2 + 8, "(S/N)²"))
     for y in {base, ground}:
         parts.append(f'<line x1="{left}" y1="{y}" x2="{right}" y2="{y}" stroke="#888"/>')
-    for at_s, label in _hours(start_s, end_s):
+    if played:
+        words = "in the order in which they were played, faster than they were taken"
+        parts.append(_text((left + right) / 2, ground + 17, words, anchor="middle"))
+    for at_s, label in () if played else _hours(start_s, end_s):
         if left <= x(at_s) <= right - 20:
             parts.append(f'<line x1="{x(at_s):.1f}" y1="{ground}" x2="{x(at_s):.1f}" y2="{ground + 4}" stroke="#888"/>')
             parts.append(_text(x(at_s), ground + 17, label, anchor="middle"))
     return "".join(parts) + "</svg>"
+
+
+def _is_played(points: Sequence[dict[str, Any]]) -> bool:
+    """Whether exposures came faster than they can be taken."""
+    taken_s = [float(p["exptime_s"] or 0.0) for p in points]
+    at_s = [float(p["at"]) for p in points]
+    return sum(taken_s) > 2 * (max(at_s) - min(at_s)) + max(taken_s)
 
 
 def _twilight(
@@ -239,39 +252,36 @@ def fibre_map(fibres: Sequence[int], missing: dict[str, int], untrusted: dict[st
     return "".join(parts) + "</svg>"
 
 
-def sigma_bars(rows: Sequence[dict[str, Any]]) -> str:
-    """Uncertainty reached per label in dex: median, the range of two thirds of the stars, and its goals as a stroke."""
+def sigma_bars(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """By label in dex: median uncertainty, the range of two thirds of the stars, and its goals as strokes, on one scale
+    from zero, whose end is under ``""``."""
     rows = [row for row in rows if row["unit"] == "dex"]
     if not rows:
-        return ""
-    line, left = 15, 60
+        return {}
+    wide, tall, middle = 200, 14, 7
     reached = max(row["p84"] for row in rows)
     most = 1.05 * max(reached, *(min(row["goal_hi"] or 0.0, 2 * reached) for row in rows))
-    step = next((s for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if most / s <= 8), 2.0)
-    height = line * len(rows) + 30
-    parts = [_open(WIDTH, height, "uncertainty reached per label")]
 
     def x(value: float) -> float:
-        return float(left + (WIDTH - left - 20) * value / most)
+        return float(4 + (wide - 8) * value / most)
 
-    for n in range(ceil(most / step)):
-        parts.append(f'<line x1="{x(n * step):.1f}" y1="4" x2="{x(n * step):.1f}" y2="{height - 22}" stroke="#ddd"/>')
-        parts.append(_text(x(n * step), height - 8, f"{n * step:g}", anchor="middle"))
-    for n, row in enumerate(rows):
-        y = 12 + n * line
-        parts.append(_text(left - 8, y + 4, row["symbol"], anchor="end"))
-        parts.append(
-            f'<line x1="{x(row["p16"]):.1f}" y1="{y}" x2="{x(row["p84"]):.1f}" y2="{y}" stroke="#56B4E9"'
-            ' stroke-width="6"/>'
-            f'<circle cx="{x(row["median"]):.1f}" cy="{y}" r="4" fill="#0072B2"/>'
-        )
+    bars = {}
+    for row in rows:
+        parts = [
+            _open(wide, tall, f"uncertainty in {row['symbol']}"),
+            f'<line x1="4" y1="{middle}" x2="{wide - 4}" y2="{middle}" stroke="#888" stroke-opacity=".3"/>',
+            f'<line x1="{x(row["p16"]):.1f}" y1="{middle}" x2="{x(row["p84"]):.1f}" y2="{middle}" stroke="#56B4E9"'
+            ' stroke-width="6"/>',
+            f'<circle cx="{x(row["median"]):.1f}" cy="{middle}" r="4" fill="#0072B2"/>',
+        ]
         for goal in {row["goal_lo"], row["goal_hi"]} - {None}:
             if goal <= most:
                 at = x(goal)
                 parts.append(
-                    f'<line x1="{at:.1f}" y1="{y - 7}" x2="{at:.1f}" y2="{y + 7}" stroke="#D55E00" stroke-width="3"/>'
+                    f'<line x1="{at:.1f}" y1="0" x2="{at:.1f}" y2="{tall}" stroke="#D55E00" stroke-width="3"/>'
                 )
-    return "".join(parts) + "</svg>"
+        bars[row["label"]] = "".join(parts) + "</svg>"
+    return bars | {"": f"{most:.2g} dex"}
 
 
 def _hours(start_s: float, end_s: float) -> list[tuple[float, str]]:
