@@ -24,7 +24,7 @@ from pydantic import (
 
 from live_spec import plugins
 from live_spec.alarms import AlarmKind
-from live_spec.durations import Duration
+from live_spec.durations import STORED, Duration
 from live_spec.labels import LABELS, unit
 from live_spec.mistakes import listed, near
 from live_spec.selection import selector
@@ -269,6 +269,10 @@ class Security(Model):
     """Name of the key of the feed; by default the only one whose role is ``source``."""
 
 
+SURROUNDINGS = ("io", "display", "notify", "health", "security")
+"""Sections that no advice depends on: where the daemon is reached, who is told, how it looks."""
+
+
 class Config(Model):
     """A complete configuration."""
 
@@ -287,6 +291,25 @@ class Config(Model):
     actions: Actions = Actions()
 
     @property
+    def advising(self) -> Config:
+        """The configuration without its surroundings: what an advice may depend on."""
+        return self.model_copy(update={name: type(getattr(self, name))() for name in SURROUNDINGS})
+
+    @property
+    def stored(self) -> dict[str, Any]:
+        """As plain values, which :meth:`restored` takes."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    @classmethod
+    def restored(cls, values: Mapping[str, Any]) -> Config:
+        """A configuration from its plain values.
+
+        Raises:
+            ValueError: When they are not understood: another version may have written them.
+        """
+        return cls.model_validate(values, context=STORED)
+
+    @property
     def rule_sha(self) -> str:
         """The hash without the mode: the same in the shadow and out of it."""
         shadow = self.policy.model_copy(update={"mode": "shadow"})
@@ -295,15 +318,7 @@ class Config(Model):
     @property
     def sha(self) -> str:
         """Short sha256 of what can change an advice: not endpoints, threads or looks; the bundle has its own id."""
-        silent: Any = {
-            "io": True,
-            "display": True,
-            "notify": True,
-            "health": True,
-            "security": True,
-            "actions": True,
-            "model": {"path", "threads", "device"},
-        }
+        silent: Any = dict.fromkeys((*SURROUNDINGS, "actions"), True) | {"model": {"path", "threads", "device"}}
         parts = self.model_dump(mode="json", exclude=silent)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 

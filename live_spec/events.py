@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from live_spec.config import Config
+
 
 class Role(StrEnum):
     """What a fibre is placed on."""
@@ -205,7 +207,25 @@ class LabelPosterior:
         return int(self.value_FL.shape[0])
 
 
-Event = DesignLoaded | ExposureReduced | InputLost | LabelsPredicted | OverrideRecorded | PredictionFailed | VisitEnded
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """A daemon was started or told to read its configuration again: what counts from the next visit on."""
+
+    config: Config
+    bundle: str
+    """Name and id of the bundle that goes with it."""
+
+
+Event = (
+    Configured
+    | DesignLoaded
+    | ExposureReduced
+    | InputLost
+    | LabelsPredicted
+    | OverrideRecorded
+    | PredictionFailed
+    | VisitEnded
+)
 
 
 # -- actions -----------------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """A checkpoint: the state of the daemon after a record of its journal, so that a restart goes through the rest alone.
 
-A cache and nothing else: the journal says what the state is. A checkpoint counts when it was made by the same code
-under the same configuration, the record it was made at stands in the journal where it stood, and every checksum holds;
-if not it is passed over, with a sentence, and the journal is gone through from its beginning.
+A cache and nothing else: the journal says what the state is, the configuration that counts included. A checkpoint
+counts when it was made by the same code, the record it was made at stands in the journal where it stood, and every
+checksum holds; if not it is passed over, with a sentence, and the journal is gone through from its beginning.
 
 Two files: ``checkpoint-N.arrays`` grows by the arrays that are new since the last one (the spectra of an exposure are
 written once, however often they are part of the state), ``checkpoint.tree`` is replaced and refers to them. Neither is
@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,13 +59,11 @@ class Checkpoints:
 
     Args:
         folder: The journal's.
-        config: Hash of the configuration.
-        outside: What is not part of the state but referred to by it; see :mod:`live_specd.freeze`.
     """
 
-    def __init__(self, folder: Path, config: str, outside: Mapping[str, object]) -> None:
-        self._folder, self._outside = folder, outside
-        self._made_by = {"config": config, "code": code_id(), "numpy": np.__version__}
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made_by = {"code": code_id(), "numpy": np.__version__}
         self._stored: dict[int, tuple[NDArray[Any], Kept]] = {}
         self._name = ""
         self._size = 0
@@ -95,7 +92,7 @@ class Checkpoints:
             kept.append(entry)
             return len(kept) - 1
 
-        tree = Freezer(keep, self._outside).freeze(state)
+        tree = Freezer(keep).freeze(state)
         with (self._folder / name).open("r+b" if self._name else "wb") as file:
             file.seek(self._size)  # over what a failed attempt left
             for flat in new:
@@ -142,7 +139,7 @@ class Checkpoints:
         finally:
             os.close(fd)
         try:
-            state = thaw(document["tree"], lambda number: stored[number][0], self._outside)
+            state = thaw(document["tree"], lambda number: stored[number][0])
         except ValueError as error:
             raise Unusable(str(error)) from None
         self._name, self._size = document["file"], size

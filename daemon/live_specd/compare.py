@@ -26,6 +26,7 @@ from live_spec.core.visit import is_half
 from live_spec.events import (
     Action,
     Advice,
+    Configured,
     DesignLoaded,
     Event,
     ExposureReduced,
@@ -159,7 +160,8 @@ def read_night(folder: Path, window: Between | None = None) -> Night:
             elif record.kind is Kind.ADVICE:
                 advice[record.header.decode()] = record.body
             else:
-                events += [(event, record.at_ns / 1e9) for event in translator.translate(record)]
+                heard = (event for event in translator.translate(record) if not isinstance(event, Configured))
+                events += [(event, record.at_ns / 1e9) for event in heard]
     finally:
         translator.close()
     return Night(tuple(events), answers, advice)

@@ -7,25 +7,29 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import zmq
 
-from live_spec import __version__
-from live_spec.config import Config
+from live_spec.config import Config, Io
+from live_spec.curve.canary import Bound
 from live_spec.curve.door import need_keys
 from live_spec.curve.keys import BadKey
+from live_spec.wire.ordering import Inbox
 from live_specd import sockets
 from live_specd.checkpoint import Checkpoints, Saved, Unusable
 from live_specd.control import Control
-from live_specd.decisions import BadTable, Decisions
+from live_specd.decisions import TABLE, BadTable, Decisions
 from live_specd.health import Guard, Health
 from live_specd.inference import Inference, ModelInfo, WorkerFailed
 from live_specd.ingest import Ingest
 from live_specd.journal import Damage, Journal, JournalInUse, Kind, NewerJournal, Record, read_journal
 from live_specd.outbox import Outbox
 from live_specd.reception import inboxes_of
+from live_specd.reload import Reload, Request
 from live_specd.service import Service
 from live_specd.watchman import Watchman
 
@@ -70,6 +74,7 @@ def run(
     source: str = "LIVE",
     fresh: bool = False,
     ready: Callable[[], None] = lambda: None,
+    request: Request | None = None,
 ) -> int:
     """Run a daemon until ``stop`` is set; gives its exit code.
 
@@ -77,89 +82,77 @@ def run(
         source: ``LIVE``, ``REPLAY`` or ``DEMO``: marked on everything that is published.
         fresh: Set the earlier journal aside instead of going on with it.
         ready: Called once, when the daemon takes input.
+        request: Through which somebody may ask for another configuration.
 
     Raises:
         Refused: When it cannot start: configuration (3), not understood (5), model (6), in use (75), else (1).
     """
-    folder, clock, io = Path(config.io.record), Clock(), config.io
-    locks = _locks(config)
-    began_s = time.monotonic()
-    checkpoints = Checkpoints(folder, config.sha, {"config": config}) if source == "LIVE" else None
-    saved = None if checkpoints is None or fresh else _last_of(checkpoints)
-    try:
-        journal = Journal(folder, clock, fresh=fresh, known=saved.place if saved else None)
-    except JournalInUse as error:
-        raise Refused(error, IN_USE) from None
-    except NewerJournal as error:
-        raise Refused(error, UNREADABLE) from None
-    opening_s = time.monotonic() - began_s
-    context: sockets.Context = zmq.Context()
-    inference = Inference(context, config.model)
-    health = Health()
-    guard: Guard | None = None
-    watchman = None if locks is None else Watchman(context, locks, health)  # before the first socket to guard
-    try:
+    is_live, clock, locks = source == "LIVE", Clock(), _locks(config)
+    with ExitStack() as opened, _refusing(config.io):
+        past = _past(config, clock, keeps=is_live, fresh=fresh)
+        opened.callback(past.journal.close)
+        context: sockets.Context = zmq.Context()
+        opened.callback(context.destroy, linger=2000)
+        inference, health = Inference(context, config.model), Health()
+        watchman = None if locks is None else Watchman(context, locks, health)  # before the first socket to guard
         guard = _guard(config, health, inference, watchman)
-        output = sockets.publish(context, io.output, locks)  # first: whether the port is free shows at once
-        to_tcs = None
-        if io.decisions is not None and source == "LIVE":  # a replay never reaches a telescope
-            to_tcs = sockets.hand_out_decisions(context, io.decisions, locks)
-        control = Control(context, journal, io.control, locks, health)
-        if watchman is not None and locks is not None:
-            tcs = [] if to_tcs is None else [sockets.bound(to_tcs, zmq.DEALER, locks)]
-            watchman.guard(*control.bound, sockets.bound(output, zmq.SUB, locks), *tcs)
+        opened.callback(guard.stop)
+        if watchman is not None:
+            opened.callback(watchman.stop)
+        opened.callback(inference.close)
+        doors = _doors(config, context, past.journal, locks, health, is_live=is_live)
+        if watchman is not None:
+            watchman.guard(*doors.guarded)
             watchman.start()
         model = inference.start()
         log.info("%s", _describe(model))
-        if source == "LIVE":
-            _promoted(config, journal, f"{model.name}@{model.id}")
-        decisions = Decisions(folder / "decisions.sqlite", clock() // 1_000_000_000)
-        if saved is not None and not decisions.has_all(saved.state["journalled"]):
+        if is_live:
+            _promoted(config, past.journal, model)
+        decisions = Decisions(past.journal.folder / TABLE, clock() // 1_000_000_000)
+        if past.saved is not None and not decisions.has_all(past.saved.state["journalled"]):
             log.warning("the table of advice lacks some of what was advised: it is made again from the journal")
-            saved = None
-        outbox = None if to_tcs is None else Outbox(to_tcs, decisions)
+            past.saved = None
+        outbox = None if doors.to_tcs is None else Outbox(doors.to_tcs, decisions)
         service = Service(
-            config, model, source=source, journal=journal, decisions=decisions, inference=inference, output=output,
-            wall_ns=clock, control=control.endpoint, watchman=watchman, outbox=outbox,
-            checkpoints=checkpoints, saved=saved, health=health,
+            config, model, source=source, journal=past.journal, decisions=decisions, inference=inference,
+            output=doors.output, wall_ns=clock, control=doors.control.endpoint, watchman=watchman, outbox=outbox,
+            checkpoints=past.checkpoints, saved=past.saved, health=health,
+            reload=None if request is None else Reload(
+                request, config, inference.another, lambda config, model: _promoted(config, past.journal, model)
+            ),
         )  # fmt: skip
-        began_s = time.monotonic()
-        if saved is not None:
-            clock.at_least(saved.place.at_ns)
-        tail = clock.not_before(read_journal(folder, saved.place if saved else None))
-        inboxes = inboxes_of(service.recall(tail), saved.state["handled"] if saved else {})
-        log.info("input %s, output %s, log %s", config.io.input, config.io.output, folder)
-        if journal.torn_bytes:
-            log.warning("the journal ended in %d torn bytes; they are in %s", journal.torn_bytes, folder / "torn")
-        if journal.last_number:
-            log.info("going through the journal")
-            service.recover(stop)
-            took_s = opening_s + time.monotonic() - began_s
-            n_new = journal.last_number - (saved.place.number if saved else 0)
-            where = f", a checkpoint had the {saved.place.number} before" if saved else ""
-            log.info("went through %d records of the journal%s (%.2f s)", n_new, where, took_s)
-        service.look_at_locks()  # before anything comes in
-        peer = f"live-specd {config.io.record}"
+        log.info("input %s, output %s, log %s", config.io.input, config.io.output, config.io.record)
+        inboxes = _went_through(service, past, clock, stop)
         ingest = Ingest(
-            context, config.io.input, journal, inboxes, peer=peer, handled=service.handled, locks=locks, health=health
-        )
+            context, config.io.input, past.journal, inboxes, peer=f"live-specd {config.io.record}",
+            handled=service.handled, locks=locks, health=health,
+        )  # fmt: skip
         health.watch_feed(ingest.counts)
+        service.begin()
         ingest.start()
-        control.start()
+        doors.control.start()
         log.info("ready, waiting for %s", "exposures" if service.in_visit else "design")
-        health.info.labels(__version__, f"{model.name}@{model.id}", config.sha).set(1)
-        health.turn_to("ready", f"READY=1\nSTATUS={model.name}@{model.id}, mode {config.policy.mode}")
+        health.turn_to("ready", f"READY=1\nSTATUS={model.label}, mode {config.policy.mode}")
         ready()
         code = service.run(ingest, stop)
-        control.stop()
+        doors.control.stop()
         ingest.stop()
         ingest.join()
         if outbox is not None:
             outbox.close()
         decisions.close()
-        output.close()
+        doors.output.close()
         log.info("stopped")
         return code
+
+
+@contextmanager
+def _refusing(io: Io) -> Iterator[None]:
+    """What keeps a daemon from starting, with the exit code that says which kind of reason it is."""
+    try:
+        yield
+    except JournalInUse as error:
+        raise Refused(error, IN_USE) from None
     except WorkerFailed as error:
         raise Refused(error, error.code) from None
     except zmq.ZMQError as error:
@@ -169,14 +162,71 @@ def run(
         raise Refused(error, UNREADABLE) from None
     except ValueError as error:  # the policy needs a label that the bundle does not give
         raise Refused(error, CONFIG_WRONG) from None
-    finally:
-        inference.close()
-        journal.close()
-        if watchman is not None:
-            watchman.stop()
-        if guard is not None:
-            guard.stop()
-        context.destroy(linger=2000)
+
+
+@dataclass
+class _Past:
+    """What there was before this start."""
+
+    journal: Journal
+    checkpoints: Checkpoints | None
+    saved: Saved | None
+    took_s: float
+
+
+def _past(config: Config, clock: Clock, *, keeps: bool, fresh: bool) -> _Past:
+    """Open the journal, and look for a checkpoint where they are kept."""
+    began_s, folder = time.monotonic(), Path(config.io.record)
+    checkpoints = Checkpoints(folder) if keeps else None
+    saved = None if checkpoints is None or fresh else _last_of(checkpoints)
+    journal = Journal(folder, clock, fresh=fresh, known=saved.place if saved else None)
+    return _Past(journal, checkpoints, saved, time.monotonic() - began_s)
+
+
+@dataclass(frozen=True)
+class _Doors:
+    """The sockets to everybody but the feed."""
+
+    output: sockets.Socket
+    to_tcs: sockets.Socket | None
+    control: Control
+    guarded: list[Bound]
+
+
+def _doors(
+    config: Config, context: sockets.Context, journal: Journal, locks: sockets.Locks | None, health: Health, *,
+    is_live: bool,
+) -> _Doors:  # fmt: skip
+    io = config.io
+    output = sockets.publish(context, io.output, locks)  # first: whether the port is free shows at once
+    to_tcs = None
+    if io.decisions is not None and is_live:  # a replay never reaches a telescope
+        to_tcs = sockets.hand_out_decisions(context, io.decisions, locks)
+    control = Control(context, journal, io.control, locks, health)
+    guarded: list[Bound] = []
+    if locks is not None:
+        tcs = [] if to_tcs is None else [sockets.bound(to_tcs, zmq.DEALER, locks)]
+        guarded = [*control.bound, sockets.bound(output, zmq.SUB, locks), *tcs]
+    return _Doors(output, to_tcs, control, guarded)
+
+
+def _went_through(service: Service, past: _Past, clock: Clock, stop: threading.Event) -> dict[str, Inbox]:
+    """Bring the service to where the journal ends; gives where each stream goes on."""
+    began_s, journal, saved = time.monotonic(), past.journal, past.saved
+    if saved is not None:
+        clock.at_least(saved.place.at_ns)
+    tail = clock.not_before(read_journal(journal.folder, saved.place if saved else None))
+    inboxes = inboxes_of(service.recall(tail), saved.state["handled"] if saved else {})
+    if journal.torn_bytes:
+        log.warning("the journal ended in %d torn bytes; they are in %s", journal.torn_bytes, journal.folder / "torn")
+    if journal.last_number:
+        log.info("going through the journal")
+        service.recover(stop)
+        took_s = past.took_s + time.monotonic() - began_s
+        n_new = journal.last_number - (saved.place.number if saved else 0)
+        where = f", a checkpoint had the {saved.place.number} before" if saved else ""
+        log.info("went through %d records of the journal%s (%.2f s)", n_new, where, took_s)
+    return inboxes
 
 
 def _last_of(checkpoints: Checkpoints) -> Saved | None:
@@ -201,11 +251,15 @@ def _guard(config: Config, health: Health, inference: Inference, watchman: Watch
     return guard
 
 
-def _promoted(config: Config, journal: Journal, bundle: str) -> None:
-    """Make sure that a rule that is to advise may, and put into the journal why."""
+def _promoted(config: Config, journal: Journal, model: ModelInfo) -> None:
+    """Make sure that a rule that is to advise may, and put into the journal why.
+
+    Raises:
+        Refused: When it may not.
+    """
     from live_specd import promote  # it is a command of its own, too, and refuses as a daemon does
 
-    promotion = promote.require(config, bundle)
+    promotion = promote.require(config, model.label)
     if promotion is not None:
         log.info("advising: %s", promotion.why)
         journal.append(Kind.EVENT, promote.event_of(promotion))

@@ -11,6 +11,8 @@ import apsw
 
 from live_spec.wire.decisions import Decision
 
+TABLE = "decisions.sqlite"
+"""Name of the file in a journal's folder."""
 OLDEST_SQLITE = 3_051_003
 SETTINGS = (
     ("locking_mode", "exclusive"),

@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import importlib
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from enum import Enum
 from typing import Any
@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
+
+from live_spec.durations import STORED
 
 Tree = Any
 """``None``, ``bool``, ``int``, ``float`` or ``str`` as they are; anything else as ``[tag, ...]``."""
@@ -38,12 +40,10 @@ class Freezer:
 
     Args:
         keep: Takes an array, each once, and gives the number under which it is stored.
-        outside: Objects that are not part of the state, by the name under which :func:`thaw` is given them again.
     """
 
-    def __init__(self, keep: Callable[[NDArray[Any]], int], outside: Mapping[str, object]) -> None:
+    def __init__(self, keep: Callable[[NDArray[Any]], int]) -> None:
         self._keep = keep
-        self._outside = {id(value): name for name, value in outside.items()}
         self._seen: dict[int, int] = {}
         self._arrays: dict[int, int] = {}
         self._alive: list[object] = []  # an id is only good while its object is
@@ -57,8 +57,6 @@ class Freezer:
         kind = type(value)
         if value is None or kind in PLAIN:
             return value
-        if (name := self._outside.get(id(value))) is not None:
-            return ["outside", name]
         if isinstance(value, np.ndarray):
             if value.dtype.hasobject:
                 raise NotStorable(f"{path} is an array of objects")
@@ -94,13 +92,13 @@ class Freezer:
         self._alive.append(value)
         kind = type(value)
         if isinstance(value, BaseModel):
-            return ["p", _name(kind, path), value.model_dump_json()]
+            return ["p", _name(kind, path), value.model_dump_json(by_alias=True)]
         slots = [name for base in kind.__mro__ for name in getattr(base, "__slots__", ())]
         values = {name: getattr(value, name) for name in slots if hasattr(value, name)} | getattr(value, "__dict__", {})
         return ["o", _name(kind, path), {name: self.freeze(held, f"{path}.{name}") for name, held in values.items()}]
 
 
-def thaw(tree: Tree, array_of: Callable[[int], NDArray[Any]], outside: Mapping[str, object]) -> Any:
+def thaw(tree: Tree, array_of: Callable[[int], NDArray[Any]]) -> Any:
     """The object that a tree was made of.
 
     Raises:
@@ -131,8 +129,6 @@ def thaw(tree: Tree, array_of: Callable[[int], NDArray[Any]], outside: Mapping[s
                 return thing(tag, rest[0], rest[1])
             case "again":
                 return made[rest[0]]
-            case "outside":
-                return outside[rest[0]]
             case "e":
                 return _class(rest[0])[rest[1]]
             case "n":
@@ -146,7 +142,7 @@ def thaw(tree: Tree, array_of: Callable[[int], NDArray[Any]], outside: Mapping[s
     def thing(tag: str, name: str, content: Any) -> object:
         kind = _class(name)
         if tag == "p":
-            made.append(kind.model_validate_json(content))
+            made.append(kind.model_validate_json(content, context=STORED))
             return made[-1]
         value: object = object.__new__(kind)
         made.append(value)

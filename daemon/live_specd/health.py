@@ -29,6 +29,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from live_spec import __version__
 from live_specd.memory import Memory
 
 log = logging.getLogger("live_specd")
@@ -48,6 +49,7 @@ class Health:
     def __init__(self) -> None:
         self._beats: dict[str, float] = {}
         self._doubts: list[Callable[[], str | None]] = []
+        self._runs = ("", "")
         self.phase = "starting"
         """``starting``, ``ready`` or ``stopping``."""
         self.registry = registry = CollectorRegistry()
@@ -64,6 +66,13 @@ class Health:
         )  # fmt: skip
         ready = Gauge("live_spec_ready", "1 when /readyz says so.", registry=registry)
         ready.set_function(lambda: float(not self.why_not_ready()))
+
+    def runs(self, bundle: str, config: str) -> None:
+        """Say which bundle and configuration advise."""
+        if (bundle, config) != self._runs:
+            self._runs = bundle, config
+            self.info.clear()
+            self.info.labels(__version__, bundle, config).set(1)
 
     def watch_worker(self, trouble: Callable[[], str | None], starts: Callable[[], int]) -> None:
         """Count the worker's starts, and be not ready while it is in trouble."""

@@ -56,6 +56,11 @@ class ModelInfo:
     degraded: str | None = None
     """Why no stop may rest on its answers: the known answer did not come out, or there is none."""
 
+    @property
+    def label(self) -> str:
+        """Which bundle it is, as in every advice."""
+        return f"{self.name}@{self.id}"
+
 
 class WorkerFailed(RuntimeError):
     """The worker cannot start; ``code`` is the exit code that says why (3 configuration, 6 model, 1 anything else)."""
@@ -102,17 +107,33 @@ class Inference:
         Raises:
             WorkerFailed: When it cannot load its bundle, dies, or takes too long.
         """
+        self.begin()
+        while (model := self.greeting(0.1)) is None:
+            pass
+        return model
+
+    def begin(self) -> None:
+        """Start the worker; :meth:`greeting` tells when it is warm."""
         self._spawn()
+
+    def greeting(self, timeout_s: float) -> ModelInfo | None:
+        """What the first worker says of itself; ``None`` while it has not.
+
+        Raises:
+            WorkerFailed: When it cannot load its bundle, dies, or takes too long.
+        """
         assert self._link is not None
-        while time.monotonic() < self._due_s:
-            if self._link.poll(100):
-                values = json.loads(self._link.recv_multipart()[0])
-                if values["kind"] != "note":
-                    return self._welcome(values)
-                self.reports.append(values["text"])
-            if self._process is not None and (code := self._process.poll()) is not None and not self._link.poll(100):
-                raise WorkerFailed(1, f"the inference worker ended with exit code {code} while it started")
-        raise WorkerFailed(1, f"the inference worker was not ready after {START_S:.0f} s")
+        assert self._process is not None
+        if self._link.poll(int(1000 * timeout_s)):
+            values = json.loads(self._link.recv_multipart()[0])
+            if values["kind"] != "note":
+                return self._welcome(values)
+            self.reports.append(values["text"])
+        elif (code := self._process.poll()) is not None and not self._link.poll(100):
+            raise WorkerFailed(1, f"the inference worker ended with exit code {code} while it started")
+        elif time.monotonic() > self._due_s:
+            raise WorkerFailed(1, f"the inference worker was not ready after {START_S:.0f} s")
+        return None
 
     def ask(self, request: PredictLabels, key: str) -> None:
         """Put a question; the answer comes from :meth:`poll`."""
@@ -141,6 +162,22 @@ class Inference:
             self._checking, self._due_s = True, time.monotonic() + self._deadline_s
             self._link.send_multipart((CHECK, b""), zmq.NOBLOCK)
         return None
+
+    def another(self, model: ModelChoice) -> Inference:
+        """A second one beside it, not started yet."""
+        return Inference(self._context, model, deadline_s=self._deadline_s)
+
+    def adopt(self, other: Inference) -> None:
+        """Go on with the worker of another, and with its bundle; the other one is left with none. Nobody is asked."""
+        assert self._question is None, "a question is open"
+        self._end()
+        self._folder, other._folder = other._folder, self._folder
+        other._folder.cleanup()
+        self._model, self._failures = other._model, 0
+        self._process, self._link, other._process, other._link = other._process, other._link, None, None
+        self._ready, self._due_s, self._check_due_s = other._ready, other._due_s, other._check_due_s
+        self.starts, self.trouble = self.starts + other.starts, other.trouble
+        self.reports.extend(other.reports)
 
     def close(self) -> None:
         """End the worker."""

@@ -92,6 +92,7 @@ def rebuild(folder: Path) -> None:
     it is sent everything again, and a bridge acts once for each id.
     """
     from live_specd.daemon import IN_USE, Refused
+    from live_specd.decisions import TABLE
     from live_specd.journal import JournalInUse
     from live_specd.journal_contents import rebuilt
 
@@ -100,7 +101,7 @@ def rebuild(folder: Path) -> None:
         n, kept = rebuilt(folder)
     except JournalInUse as error:
         raise Refused(error, IN_USE) from None
-    click.echo(f"{n} advices in {folder / 'decisions.sqlite'}" + (f"; the old table is {kept}" if kept else ""))
+    click.echo(f"{n} advices in {folder / TABLE}" + (f"; the old table is {kept}" if kept else ""))
 
 
 def _need(folder: Path) -> None:

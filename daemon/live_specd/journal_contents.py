@@ -15,12 +15,11 @@ import apsw
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from live_specd.decisions import Decisions
+from live_specd.decisions import TABLE, Decisions
 from live_specd.journal import Damage, Journal, Kind, Record, outlines, read_journal, segments
 from live_specd.publisher import utc
 from live_specd.reception import inboxes_of
 
-TABLE = "decisions.sqlite"
 ROW_GROUP, GROUP_BYTES = 1000, 64 << 20
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from live_spec.config import Config
 from live_spec.core.alarms import Change
 from live_spec.core.messages import advice_from_json
 from live_spec.core.nights_by_mjd import Between
@@ -22,6 +23,7 @@ from live_specd.alarms import change_of
 from live_specd.control import override_of
 from live_specd.journal import Damage, Kind, Record, read_journal
 from live_specd.reception import contradiction_of, gap_of
+from live_specd.reload import told_of
 from live_specd.stretch import stretch
 
 
@@ -103,10 +105,10 @@ class Night:
     """When input was lost, and the sentence that says so."""
     promotions: list[tuple[int, str]] = made(default_factory=list)
     """When the daemon started to advise, and by whose word or on what evidence."""
-    starts: list[tuple[int, str]] = made(default_factory=list)
-    """When the daemon was started, and as what."""
+    starts: list[tuple[int, str, str]] = made(default_factory=list)
+    """When the daemon was started, or told to read its configuration again: time, which of it, and as what."""
     settings: dict[str, str] = made(default_factory=dict)
-    """What the last start was configured to, where that is not the default, by key."""
+    """What it was configured to in the end, where that is not the default, by key."""
     failures: list[tuple[int, str]] = made(default_factory=list)
     alarms: list[tuple[int, Change]] = made(default_factory=list)
     """Raised, cleared, acknowledged."""
@@ -200,8 +202,8 @@ def _take(night: Night, record: Record) -> None:
     elif why := promotion_of(record):
         night.promotions.append((record.at_ns, why))
     elif start := start_of(record):
-        night.starts.append((record.at_ns, start))
-        night.settings = _by_key(json.loads(record.header).get("settings", {}))
+        night.starts.append((record.at_ns, *start))
+        night.settings = settings_of(record) or night.settings
     elif gap := gap_of(record):
         night.gaps.append((record.at_ns, gap.sentence))
     elif doubt := contradiction_of(record):
@@ -225,12 +227,21 @@ def promotion_of(record: Record) -> str | None:
     return f"{values['name']}: {values['why']}" if values["event"] == "promotion" else None
 
 
-def start_of(record: Record) -> str | None:
-    """What the daemon was started as, if the record tells of a start."""
-    values = json.loads(record.header)
-    if values["event"] != "started":
+def start_of(record: Record) -> tuple[str, str] | None:
+    """What happened and as what the daemon goes on, if the record tells of a start or a reload."""
+    values = told_of(record)
+    if values is None:
         return None
-    return f"live-spec {values['version']}, {values['bundle']}, {values['rule']}, {values['mode']}"
+    if values["event"] == "reload refused":
+        return "reload refused", values["why"]
+    words = f"live-spec {values['version']}, {values['bundle']}, {values['rule']}, {values['mode']}"
+    return ("daemon started" if values["event"] == "started" else "reloaded"), words
+
+
+def settings_of(record: Record) -> dict[str, str]:
+    """What the daemon was configured to at a start or a reload, where that is not the default, by key."""
+    kept = (told_of(record) or {}).get("settings", {})
+    return _by_key(Config.restored(kept).model_dump(mode="json", exclude_defaults=True))
 
 
 def _by_key(settings: object, path: str = "") -> dict[str, str]:

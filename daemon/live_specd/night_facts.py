@@ -264,7 +264,7 @@ def _health(night: Night) -> dict[str, Any]:
         "lag_s": _percentiles(lag_s),
         "sources": len({stream for stream, _ in night.epochs}),
         "source_restarts": len(night.epochs) - len({stream for stream, _ in night.epochs}),
-        "daemon_starts": len(night.starts),
+        "daemon_starts": sum(kind == "daemon started" for _, kind, _ in night.starts),
         "degraded": len([a for _, a in night.all_advice if a.degraded]),
         "bundles": sorted({a.bundle for _, a in night.all_advice if a.bundle}),
         "configs": sorted({a.config for _, a in night.all_advice}),

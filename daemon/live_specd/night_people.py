@@ -86,7 +86,7 @@ def audit(night: Night) -> list[dict[str, str]]:
     """Starts, promotions, overrides, lost input and failures, in the order in which they happened."""
     events = [(at_ns, "input-bad", text) for at_ns, text in night.gaps]
     events += [(at_ns, "promotion", text) for at_ns, text in night.promotions]
-    events += [(at_ns, "daemon started", text) for at_ns, text in night.starts]
+    events += night.starts
     events += [(at_ns, f"alarm {change.what}", alarm_words(change)) for at_ns, change in night.alarms]
     events += [(at_ns, "model-mismatch", text) for at_ns, text in night.failures]
     events += [(at_ns, "override", order_words(order)) for at_ns, order in night.overrides]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from live_spec.commands.config_keys import live_config
-from live_spec.commands.found import found_config
+from live_spec.commands.found import config_option
 from live_spec.config import Config
 from live_spec.core.advisor import Advisor
 from live_spec.core.goals import GoalTable
@@ -168,15 +168,7 @@ def write(folder: Path, promotion: Promotion) -> Path:
 
 @click.command()
 @click.argument("runs", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option(
-    "-c",
-    "--config",
-    "path",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=found_config,
-    show_default="the first that 'live-spec config paths' finds",
-    help="Goals and rule to promote.",
-)
+@config_option("Goals and rule to promote.")
 @click.option("--author", help="Promote without the evidence: who answers for it.")
 @click.option("--reason", help="Why, with --author.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -18,7 +18,7 @@ from live_spec.config import Config
 from live_spec.core.advisor import Advisor
 from live_spec.core.alarms import AlarmBook, told
 from live_spec.core.messages import advice_from_json, excerpt_from_json, excerpt_json, snapshot_from_json, snapshot_json
-from live_spec.events import Advice, LabelsPredicted, PredictionFailed, PredictLabels
+from live_spec.events import Advice, Configured, LabelsPredicted, PredictionFailed, PredictLabels
 from live_spec.snapshot import Excerpt, Snapshot
 from live_spec.view.choose import worst
 from live_spec.view.format import EPOCH, parse_time
@@ -28,7 +28,7 @@ from live_specd.alarms import change_of
 from live_specd.excerpt import windows_of
 from live_specd.journal import Kind, Record, read_journal
 from live_specd.publisher import utc
-from live_specd.service import start_of
+from live_specd.reload import told_of
 from live_specd.translate import Translator
 
 MOST_EXCERPTS = 600
@@ -82,8 +82,8 @@ def recorded(folder: Path) -> Recorded:
             answers[key] = (record.at_ns, answer)
         elif record.kind is Kind.ADVICE:
             config = config or advice_from_json(record.body).config
-        elif start := start_of(record):
-            note = str(start.get("note", ""))
+        elif start := told_of(record):
+            note = str(start.get("note", note))
     return Recorded(answers, config, note)
 
 
@@ -124,6 +124,10 @@ def frames(folder: Path, config: Config, known: Recorded, *, times: Literal["jou
                 continue
             received_ns = record.at_ns if record.kind is Kind.MESSAGE else received_ns
             for event in translator.translate(record):
+                if isinstance(event, Configured):
+                    if mode is None:
+                        advisor.handle(event, now_s=record.at_ns / 1e9)
+                    continue
                 actions = advisor.handle(event, now_s=record.at_ns / 1e9)
                 yield from frame(record.at_ns, advised=any(isinstance(action, Advice) for action in actions))
                 for question in actions:

@@ -28,7 +28,7 @@ from live_specd.agreement import agreement, answers_of
 from live_specd.archive_visits import ArchivedVisit, announce, expose, read_visits
 from live_specd.control import ask, endpoint, override_of, request_of
 from live_specd.daemon import Refused
-from live_specd.decisions import Decisions
+from live_specd.decisions import TABLE, Decisions
 from live_specd.journal import Damage, Kind, read_journal, segments
 from live_specd.logs import start_logging
 from live_specd.pictures import is_terminal
@@ -129,7 +129,7 @@ def replay(
             rehearsal.finish()
         if rehearsal.exit_code:
             raise Refused("the daemon failed; its log says why", 1)
-        decisions = Decisions(folder / "decisions.sqlite")
+        decisions = Decisions(folder / TABLE)
         stored = [body for _, body in decisions.all()]
         decisions.close()
         journals = [part for part in parts if isinstance(part, Path)]

@@ -10,16 +10,13 @@ Clock policy: the advisor's ``now_s`` is the journal's time (UTC that never step
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
-from live_spec import __version__
 from live_spec.alarms import LEVELS
 from live_spec.config import Config
 from live_spec.core.advisor import Advisor
@@ -51,6 +48,7 @@ from live_specd.logs import say_advice
 from live_specd.memory import Memory, limit
 from live_specd.outbox import Outbox
 from live_specd.publisher import Publisher
+from live_specd.reload import Crew, NotTaken, Reload, Seat, record_of, refusal_record, told_of
 from live_specd.translate import Translator
 from live_specd.watchman import Watchman, trouble_record
 
@@ -63,14 +61,6 @@ SLOW_S = 30.0
 """From an exposure's last message to its advice: a tenth of the shortest time to the next one."""
 
 log = logging.getLogger("live_specd")
-
-
-def start_of(record: Record) -> dict[str, Any] | None:
-    """What a daemon said of itself when it started, if the record tells of a start."""
-    if record.kind is not Kind.EVENT:
-        return None
-    values: dict[str, Any] = json.loads(record.header)
-    return values if values.get("event") == "started" else None
 
 
 class Service:
@@ -87,6 +77,7 @@ class Service:
         saved: The state to go on from.
         watchman: Sees to the locks of the sockets; without one there are none.
         health: Is told that this thread moves, and what there is to measure.
+        reload: Tries another configuration when it is asked to; without it this one stays.
 
     Raises:
         ValueError: When the policy needs a label that the bundle does not give.
@@ -109,21 +100,23 @@ class Service:
         checkpoints: Checkpoints | None = None,
         saved: Saved | None = None,
         health: Health | None = None,
+        reload: Reload | None = None,
     ) -> None:
         self._advisor = Advisor(config, unusable=model.unusable)
         self._translator = Translator()
         if saved is not None:
             self._advisor = saved.state["advisor"]
             self._translator.restore(saved.state["translator"])
-        self._config, self._source, self._wall_ns = config, source, wall_ns
+        self._source, self._wall_ns = source, wall_ns
         self._journal, self._decisions, self._inference = journal, decisions, inference
         self._publisher = Publisher(output, self._picture, lambda: self._alarms.standing(), self._excerpt)
         self._alarms = AlarmDesk(
             journal, config.notify, publish=self._publisher.alarm, remark=self._remark,
             changed=self._publisher.changed, live=source == "LIVE",
         )  # fmt: skip
-        self._model, self._control, self._watchman = model, control, watchman
-        self._outbox, self._health = outbox, health or Health()
+        self._control, self._watchman, self._outbox = control, watchman, outbox
+        self._health, self._reload = health or Health(), reload
+        self._seat = Seat(Crew(config, model, inference), lambda: self._health.beat("main"))
         self._memory = Memory(lambda: filter(None, (os.getpid(), inference.pid)), limit())
         self._health.watch_memory(self._memory)
         self._overdue: str | None = None
@@ -222,13 +215,13 @@ class Service:
     def run(self, ingest: Ingest, stop: threading.Event) -> int:
         """Work until ``stop`` is set; gives the exit code of the process."""
         try:
-            self._started()
             while not stop.is_set():
                 self.turn()
                 self._tell("input-bad", ingest.reports)
                 self._tell("model-mismatch", self._inference.reports)
                 self.look_at_locks()
                 self.deliver()
+                self._look_at_reload()
                 self._publisher.beat()
                 self._measure()
                 if ingest.error is not None:
@@ -239,6 +232,9 @@ class Service:
             log.exception("the service failed")
             return 1
         finally:
+            self._seat.close()
+            if self._reload is not None:
+                self._reload.close()
             self._reader.close()
             self._translator.close()
             self._alarms.close()
@@ -252,6 +248,7 @@ class Service:
         if (received_ns := self._publisher.received_ns) is not None:
             self._health.data_age.set((self._wall_ns() - received_ns) / 1e9)
         self._health.stale.set(self._advisor.is_stale)
+        self._health.runs(self._seat.model.label, self._advisor.config.sha)
         levels = Counter(alarm.level for alarm in self._alarms.standing())
         for level in LEVELS:
             self._health.alarms.labels(level).set(levels[level])
@@ -280,6 +277,9 @@ class Service:
             text = f"{item.length} bytes of {item.path.name} at {item.offset} are damaged: a record is lost"
             self._events.append(InputLost(None, text))
         elif item.kind in (Kind.MESSAGE, Kind.EVENT) and not self._alarms.take(item):
+            if (told := told_of(item)) is not None and "why" in told:
+                self._remark("audit", f"another configuration was refused: {told['why']}", item.at_ns)
+                self._publisher.changed()
             self._record = item
             self._publisher.received_ns = item.at_ns if item.kind is Kind.MESSAGE else self._publisher.received_ns
             self._events.extend(self._translator.translate(item))
@@ -321,6 +321,8 @@ class Service:
         if key in self._answers:
             self._handle(self._answers[key])
         else:
+            if missing := self._seat.take(self._advisor.bundle, self._advisor.config):
+                self._alarm("model-mismatch", missing)
             self._inference.ask(question, key)
             self._asked = key
 
@@ -397,16 +399,32 @@ class Service:
         log.warning("%s: %s", kind, text)
         self._alarms.raised(RaiseAlarm(kind, "warning", text))
 
+    def begin(self) -> None:
+        """Write down what must be on record before anything comes in."""
+        self.look_at_locks()
+        self._started()
+
     def _started(self) -> None:
         """A start is a record of the journal: which model, which configuration, and that there was a start at all."""
-        model, config = self._model, self._config
-        values = {"event": "started", "source": self._source, "version": __version__, "config": config.sha}
-        values |= {"bundle": f"{model.name} {model.id}", "note": model.note, "rule": config.policy.active}
-        settings = {"mode": config.policy.mode, "settings": config.model_dump(mode="json", exclude_defaults=True)}
-        self._journal.append(Kind.EVENT, json.dumps(values | settings, sort_keys=True).encode())
+        self._journal.append(Kind.EVENT, record_of("started", self._seat.newest, self._source))
+
+    def _look_at_reload(self) -> None:
+        """What came of a request for another configuration is a record of the journal, and counts from there."""
+        if self._reload is None:
+            return
+        try:
+            crew = self._reload.look()
+        except NotTaken as why:
+            log.error("the configuration stays as it is: %s", why)
+            self._journal.append(Kind.EVENT, refusal_record(str(why)))
+            return
+        if crew is not None:
+            self._seat.expect(crew)
+            self._journal.append(Kind.EVENT, record_of("reloaded", crew, self._source))
+            log.info("configuration %s with %s is right", crew.config.sha, crew.model.label)
 
     def _picture(self) -> Snapshot:
-        model = self._model
+        model = self._seat.model
         pictured = self._advisor.snapshot(source=self._source, bundle_note=model.note, passes=model.passes)
         return replace(pictured, control=self._control)
 

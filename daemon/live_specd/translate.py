@@ -16,6 +16,7 @@ from live_specd.control import override_of
 from live_specd.front_end import FrontEnd
 from live_specd.journal import Kind, Record
 from live_specd.reception import contradiction_of, gap_of
+from live_specd.reload import configured_of
 from live_specd.watchman import trouble_of
 
 
@@ -56,6 +57,11 @@ class Translator:
                 return [InputLost(None, self.unsafe)] if self.unsafe else []
             if (doubt := contradiction_of(record)) is not None:
                 return [InputLost(None, doubt)]
+            try:
+                if (configured := configured_of(record)) is not None:
+                    return [configured]
+            except ValueError as error:  # journalled by another version
+                return [InputLost(None, f"a configuration is not understood: {shorten(str(error), 300)}")]
             gap = gap_of(record)
             if gap is None:
                 return []

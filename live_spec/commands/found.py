@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
+
+import click
 
 FILE_NAME = "live-spec.toml"
 OUTPUT = "tcp://127.0.0.1:5750"
@@ -28,6 +31,14 @@ def found_config() -> Path:
     """The configuration that is used when none is named: the first that exists where one is looked for."""
     paths = [path for _, path in candidates(os.environ, Path.home())]
     return next((path for path in paths if path.is_file()), Path(FILE_NAME))
+
+
+def config_option(purpose: str) -> Callable[[Any], Any]:
+    """The option ``--config`` of a command that needs the configuration of this machine, as the argument ``path``."""
+    return click.option(
+        "-c", "--config", "path", type=click.Path(dir_okay=False, path_type=Path), default=found_config,
+        show_default="the first that 'live-spec config paths' finds", help=purpose,
+    )  # fmt: skip
 
 
 def found_output() -> str:

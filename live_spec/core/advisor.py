@@ -28,6 +28,7 @@ from live_spec.events import (
     OVERRIDE_REASONS,
     Action,
     Advice,
+    Configured,
     DesignLoaded,
     Event,
     ExposureReduced,
@@ -50,6 +51,19 @@ MIN_STARS = 20
 """Goal fibres below which the halves of a visit are not compared."""
 
 
+def can_advise(config: Config, unusable: Mapping[str, str]) -> None:
+    """Make sure that a configuration can be advised with.
+
+    Raises:
+        ValueError: When a goal needs a label that is not usable, or the rule cannot be loaded.
+    """
+    for target in config.target:
+        for label in target.goals:
+            if label in unusable:
+                raise ValueError(f"target {target.name!r} has a goal for {label}, but {label} {unusable[label]}")
+    ready(config.policy.active_rule)
+
+
 class Advisor:
     """Folds events into advice.
 
@@ -62,12 +76,10 @@ class Advisor:
     """
 
     def __init__(self, config: Config, *, unusable: Mapping[str, str] = MappingProxyType({})) -> None:
-        for target in config.target:
-            for label in target.goals:
-                if label in unusable:
-                    raise ValueError(f"target {target.name!r} has a goal for {label}, but {label} {unusable[label]}")
-        ready(config.policy.active_rule)
-        self._config = config
+        can_advise(config, unusable)
+        self._use(config)
+        self._bundle = ""
+        self._next: Configured | None = None
         self._library = StarLibrary(MAX_STARS)
         self._visit: Visit | None = None
         self._ended: set[str] = set()
@@ -77,13 +89,14 @@ class Advisor:
         self._n_logged = 0
         self._pulls = PullMonitor()
         self._halves: dict[str, LabelsPredicted | None] = {}
-        self._goal_labels = frozenset(label for target in config.target for label in target.goals)
 
     # -- events in, actions out ----------------------------------------------------------------------------------
 
     def handle(self, event: Event, *, now_s: float) -> tuple[Action, ...]:
         """Take one event; bad content becomes an alarm, never an exception."""
         match event:
+            case Configured():
+                actions = self._configure(event, now_s)
             case DesignLoaded():
                 actions = self._load(event, now_s)
             case ExposureReduced():
@@ -120,6 +133,16 @@ class Advisor:
         return actions
 
     @property
+    def config(self) -> Config:
+        """The configuration that counts now."""
+        return self._config
+
+    @property
+    def bundle(self) -> str:
+        """Name and id of the bundle that goes with it; empty where none was told."""
+        return self._bundle
+
+    @property
     def is_stale(self) -> bool:
         """Whether the advice is withdrawn since no data came."""
         return self._stale is not None
@@ -153,6 +176,34 @@ class Advisor:
         )
 
     # -- one method per event ------------------------------------------------------------------------------------
+
+    def _configure(self, event: Configured, now_s: float) -> tuple[Action, ...]:
+        """Never within a visit, whose exposures must be judged alike; the same as before is no news."""
+        newest = self._next or Configured(self._config.advising, self._bundle)
+        if event != newest:
+            self._next = event
+            if self._visit is None:
+                self._turn_over(now_s)
+            elif (event.config.sha, event.bundle) != (self._config.sha, self._bundle):
+                text = f"configuration {event.config.sha} with {event.bundle} counts from the next visit on"
+                self.remark("audit", text, now_s=now_s)
+        return ()
+
+    def _turn_over(self, now_s: float) -> None:
+        """No visit is open: what was to come counts now."""
+        if self._next is None:
+            return
+        before, after = (self._config.sha, self._bundle), (self._next.config.sha, self._next.bundle)
+        if self._bundle and before != after:
+            self.remark("audit", f"configuration {after[0]} with {after[1]} counts from now on", now_s=now_s)
+        if before[1] != after[1]:
+            self._pulls = PullMonitor()  # what was measured of one bundle says nothing of another
+        self._use(self._next.config)
+        self._bundle, self._next = self._next.bundle, None
+
+    def _use(self, config: Config) -> None:
+        self._config = config
+        self._goal_labels = frozenset(label for target in config.target for label in target.goals)
 
     def _load(self, event: DesignLoaded, now_s: float) -> tuple[Action, ...]:
         if self._visit is not None and self._visit.design.visit == event.visit:
@@ -288,6 +339,7 @@ class Advisor:
         self._ended.add(name)
         self._visit = None
         self.remark("visit", f"visit {name} ended after {plural(visit.last, 'exposure')}", now_s=now_s)
+        self._turn_over(now_s)
         return questions or ()
 
     def _heard(self, now_s: float) -> None:

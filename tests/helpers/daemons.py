@@ -34,7 +34,7 @@ path = "{bundle}"
 threads = 1
 [[target]]
 name = "all"
-goals = {{ fe_h = 0.5, mg_h = 0.5 }}
+goals = {{ {goals} }}
 [policy]
 active = "half"
 mode = "{mode}"
@@ -83,6 +83,7 @@ class Daemon:
     stale: str = "10 min"
     promoted: bool = True
     """Somebody answers for its advising."""
+    goals: str = "fe_h = 0.5, mg_h = 0.5"
     extra: str = ""
     """More of the configuration."""
     mode: str = "advise"
@@ -92,17 +93,7 @@ class Daemon:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self, *options: str, wait: bool = True) -> Daemon:
-        self.folder.mkdir(exist_ok=True)
-        config = self.folder / "daemon.toml"
-        record = self.folder / "record"
-        text = CONFIG.format(
-            bundle=self.bundle, input=self.input, output=self.output, record=record, stale=self.stale, mode=self.mode
-        )
-        config.write_text(text + self.extra)
-        if self.promoted:
-            words = "the tests answer for it"
-            vouched = Promotion(load(config).rule_sha, "half", None, Evidence(), words, "", "tests", words)
-            write_promotion(record, vouched)
+        config = self.configure()
         n_ready = self.log.count("ready, waiting")
         with (self.folder / "log").open("ab") as log:
             command = [sys.executable, "-m", self.program, "serve", "--config", str(config), *options]
@@ -113,6 +104,26 @@ class Daemon:
             )
             assert not self.ended, self.log
         return self
+
+    def configure(self) -> Path:
+        """Write the configuration and promote its rule."""
+        self.folder.mkdir(exist_ok=True)
+        config, record = self.folder / "daemon.toml", self.folder / "record"
+        text = CONFIG.format(
+            bundle=self.bundle,
+            input=self.input,
+            output=self.output,
+            record=record,
+            stale=self.stale,
+            goals=self.goals,
+            mode=self.mode,
+        )
+        config.write_text(text + self.extra)
+        if self.promoted:
+            words = "the tests answer for it"
+            vouched = Promotion(load(config).rule_sha, "half", None, Evidence(), words, "", "tests", words)
+            write_promotion(record, vouched)
+        return config
 
     @property
     def log(self) -> str:

@@ -31,7 +31,6 @@ from helpers.daemons import Daemon, path_with_tests
 from helpers.kill_source import FIELD
 from helpers.locked import key_folder
 from helpers.waiting import until
-from live_spec.config import load
 from live_spec.wire.messages import Exposure, header_from_bytes
 
 SHARES = {"source": 0.3, "bridge": 0.3, "daemon": 0.2, "worker": 0.2}
@@ -273,8 +272,7 @@ def outcome(daemon: Daemon) -> Outcome:
             answers[item.header.decode()] = item.body
         elif item.kind is Kind.MESSAGE and isinstance(header := header_from_bytes(item.header), Exposure):
             exposures[header.visit, header.exposure, header.chunk, header.body_crc32] = None
-    config = load(daemon.folder / "daemon.toml")
-    saved = Checkpoints(daemon.folder / "record", config.sha, {"config": config}).read()
+    saved = Checkpoints(daemon.folder / "record").read()
     assert saved is not None
     spectra = {}
     for fibre in FIELD.fibres:

@@ -29,7 +29,7 @@ from live_spec.events import Action, Advice, Event, OverrideRecorded, PredictLab
 FIELD = Field()
 
 
-def through(value: object, **outside: object) -> Any:
+def through(value: object) -> Any:
     """A value after it was stored and read back."""
     arrays: list[NDArray[Any]] = []
 
@@ -37,8 +37,8 @@ def through(value: object, **outside: object) -> Any:
         arrays.append(array)
         return len(arrays) - 1
 
-    tree = json.loads(json.dumps(Freezer(keep, outside).freeze(value)))
-    return thaw(tree, lambda number: arrays[number].copy(order="K"), outside)
+    tree = json.loads(json.dumps(Freezer(keep).freeze(value)))
+    return thaw(tree, lambda number: arrays[number].copy(order="K"))
 
 
 def night() -> Iterator[Event]:
@@ -58,7 +58,7 @@ def test_an_advisor_that_was_stored_after_every_event_says_the_same_bytes() -> N
 
     def perform(actions: tuple[Action, ...], again: tuple[Action, ...]) -> None:
         nonlocal other, n_advice
-        other = through(other, config=settings)
+        other = through(other)
         for one, two in zip(actions, again, strict=True):
             if isinstance(one, PredictLabels):
                 assert isinstance(two, PredictLabels)
@@ -109,13 +109,13 @@ def test_what_cannot_be_stored_is_named(value: object) -> None:
 )  # fmt: skip
 def test_a_tree_makes_nothing_but_objects_of_this_project(tree: object) -> None:
     with pytest.raises(ValueError, match=r"not understood|no class|not known"):
-        thaw(tree, lambda _: np.empty(0), {})
+        thaw(tree, lambda _: np.empty(0))
 
 
 def write_three(folder: Path) -> tuple[Checkpoints, dict[str, Any]]:
     """Checkpoints after each of three records, each with an array more."""
     journal = Journal(folder, lambda: 1)
-    reader, checkpoints = journal.reader(), Checkpoints(folder, "sha", {})
+    reader, checkpoints = journal.reader(), Checkpoints(folder)
     state: dict[str, Any] = {"arrays": []}
     for number in range(3):
         journal.append(Kind.MESSAGE, b"h%d" % number, bytes(100))
@@ -132,7 +132,7 @@ def test_an_array_is_written_once(tmp_path: Path) -> None:
     _, state = write_three(tmp_path)
     (arrays,) = tmp_path.glob("checkpoint-*.arrays")
     assert arrays.stat().st_size == 3 * 8000
-    again = Checkpoints(tmp_path, "sha", {})
+    again = Checkpoints(tmp_path)
     saved = again.read()
     assert saved is not None
     assert saved.place.number == 3
@@ -154,13 +154,13 @@ def test_an_array_is_written_once(tmp_path: Path) -> None:
 def test_what_is_no_longer_in_use_is_given_back_to_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("live_specd.checkpoint.SMALL_BYTES", 0)
     checkpoints, _ = write_three(tmp_path)
-    saved = Checkpoints(tmp_path, "sha", {}).read()
+    saved = Checkpoints(tmp_path).read()
     assert saved is not None
     for number in range(4, 12):  # each with other arrays than the last
         checkpoints.write({"arrays": [np.full(1000, number)]}, saved.place)
         (arrays,) = tmp_path.glob("checkpoint-*.arrays")
         assert arrays.stat().st_size <= 5 * 8000
-    again = Checkpoints(tmp_path, "sha", {}).read()
+    again = Checkpoints(tmp_path).read()
     assert again is not None
     assert again.state["arrays"][0][0] == 11
 
@@ -213,18 +213,14 @@ def test_a_checkpoint_that_does_not_hold_is_passed_over(tmp_path: Path, spoil: A
     write_three(tmp_path)
     spoil(tmp_path)
     with pytest.raises(Unusable, match=why):
-        Checkpoints(tmp_path, "sha", {}).read()
+        Checkpoints(tmp_path).read()
 
 
-def test_a_checkpoint_of_another_configuration_or_code_is_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_checkpoint_of_other_code_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_three(tmp_path)
-    with pytest.raises(Unusable, match="made with config sha, this is other"):
-        Checkpoints(tmp_path, "other", {}).read()
     monkeypatch.setattr("live_specd.checkpoint.code_id", lambda: "newer")
     with pytest.raises(Unusable, match=r"made with code \w+, this is newer"):
-        Checkpoints(tmp_path, "sha", {}).read()
+        Checkpoints(tmp_path).read()
 
 
 def state_of(record: Path) -> tuple[Any, ...]:

@@ -85,7 +85,7 @@ class Daemon:
         def wall_ns() -> int:
             return at_ns + int(world.now_s * 1e9)
 
-        checkpoints = Checkpoints(self.folder, CONFIG.sha, {"config": CONFIG})
+        checkpoints = Checkpoints(self.folder)
         saved = _last_of(checkpoints)
         self.journal = Journal(self.folder, wall_ns, known=saved.place if saved else None)
         self.inference = SurrogateInference(lambda: world.now_s, world.rng, self._p_fails)

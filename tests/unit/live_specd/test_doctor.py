@@ -16,7 +16,9 @@ from live_specd.doctor import doctor
 def write(folder: Path, bundle: Path) -> Path:
     ends = {name: f"tcp://127.0.0.1:{free_port()}" for name in ("input", "output")}
     path = folder / "live-spec.toml"
-    path.write_text(CONFIG.format(bundle=bundle, record=folder / "record", stale="3 min", **ends))
+    path.write_text(
+        CONFIG.format(bundle=bundle, record=folder / "record", stale="3 min", goals="fe_h = 0.5, mg_h = 0.5", **ends)
+    )
     return path
 
 
