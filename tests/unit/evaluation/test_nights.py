@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 
 from live_spec.commands.nights import nights
 from live_spec.commands.nights_full import measured_over_stated
+from live_spec.core.forecast import error_of_sigma
 from live_spec.core.goals import assign_goals
 from live_spec.evaluation.nights import (
     CAP,
@@ -19,10 +21,12 @@ from live_spec.evaluation.nights import (
     policies,
     run_night,
     simulate_visit,
+    spoken_of,
 )
 from live_spec.evaluation.scores import summary
+from live_spec.evaluation.surrogate import read
 from live_spec.evaluation.weather import CONDITIONS
-from live_spec.events import Verdict
+from live_spec.events import PredictLabels, Verdict
 from live_spec.labels import N_LABELS
 
 POLICIES = policies(default_config())
@@ -97,6 +101,29 @@ def test_a_wrong_stop_is_called_wrong() -> None:
     assert outcome.stopped
     assert outcome.wrong
     assert outcome.at_goal_said > outcome.at_goal_true
+
+
+def test_a_rule_that_counts_few_targets_is_held_to_those_that_truly_can_reach_their_goals() -> None:
+    visit, config = simulate_visit("v", "clear", np.random.default_rng(3)), POLICIES["plan"]
+    said = next(advice for advice in hear(replace(visit, exposures=visit.exposures[:2]), config) if advice is not None)
+    goal_FL = assign_goals(visit.field.design.fibres, config.target).goal_FL
+    in_reach = (visit.field.at_goal(visit.cumulative_EF[-1], goal_FL) & visit.field.trusted_F).sum()
+    assert 0 < in_reach < len(visit.field.trusted_F)
+    assert spoken_of(visit, replace(said, n_counting=1), goal_FL) == in_reach
+    assert spoken_of(visit, replace(said, n_counting=1000), goal_FL) == 1000
+
+
+def test_the_passes_err_in_the_epistemic_part_alone() -> None:
+    field = simulate_visit("v", "clear", np.random.default_rng(3)).field
+    fibre_F = np.arange(1, len(field.rate_F) + 1, dtype=np.int32)
+
+    def scatter(info: float) -> float:
+        spectra = np.ones((len(fibre_F), 1), np.float32)
+        said = read(field, PredictLabels("v", 1, fibre_F, spectra, info * spectra)).posterior.total_FL
+        return float(np.log(said / field.said_over_true_FL / field.total_FL(np.full(len(fibre_F), info))).std())
+
+    assert scatter(1.0) < 1e-3
+    assert scatter(1e9) == pytest.approx(0.5 * error_of_sigma(100), rel=0.05)
 
 
 def test_the_same_seed_is_the_same_night() -> None:
