@@ -186,7 +186,7 @@ def judge(visit: Visit, heard: list[Advice | None], config: Config) -> Outcome:
     wrong = False
     if stopped and rule.kind == "abundance-fraction" and at_stop is not None:
         wrong = int(true_F.sum()) < rule.fraction * spoken_of(visit, at_stop, goals.goal_FL)
-    finish_error, covered = _forecast(visit, heard, goals.goal_FL, rule)
+    finish_error, covered = _forecast(visit, heard[:ended], goals.goal_FL, rule)
     return Outcome(
         condition=visit.condition,
         yield_E=tuple(int(n) for n in (every_EF & visit.field.trusted_F).sum(axis=1)),
@@ -236,7 +236,7 @@ def _reversals(heard: list[Advice | None]) -> int:
 def _forecast(
     visit: Visit, heard: list[Advice | None], goal_FL: Array, rule: Rule
 ) -> tuple[float | None, tuple[bool, ...]]:
-    """Score the forecasts of the time to the rule, made before it was met, against the truth."""
+    """Score the forecasts of the time to the rule, made in the visit and before it was met, against the truth."""
     if rule.kind != "abundance-fraction" or any(exposure is None for exposure in visit.exposures):
         return None, ()
     done_TF = np.array([visit.field.at_goal(info_F, goal_FL) for info_F in visit.fine_TF]) & visit.field.trusted_F
