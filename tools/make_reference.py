@@ -22,7 +22,7 @@ import click
 from pydantic import BaseModel
 
 from live_spec.alarms import ALARMS, LEVELS
-from live_spec.batch.table import schema
+from live_spec.batch import labels_table, verdicts_table
 from live_spec.commands.config_keys import PydanticUndefined, keys, show_value
 from live_spec.commands.main import COMMANDS, cli
 from live_spec.events import (
@@ -165,6 +165,7 @@ MEANT = {
     "keys": "`live-spec keys list --json`",
     "known-answer": "`known.json` of a model bundle",
     "labels": "Parquet files of `live-spec infer --out`, below",
+    "verdicts": "Parquet files of `live-spec replay --verdicts`, below",
     "model-spectra": "Parquet files of `live-spec data build`, see [training](../training.md)",
     "nights": "`live-spec nights --json`",
     "observed-spectra": "Parquet files of `live-spec data build --from`, see [training](../training.md)",
@@ -205,10 +206,15 @@ def formats() -> str:
     for name, (kind, width) in body_layout(8575).items():
         often = "optional" if name in OPTIONAL else ""
         lines.append(f"| `{name}` | {kind}{' per pixel' if width else ''} | {often} |")
-    lines += ["", "## Labels of `live-spec infer --out`", "", "| column | type | unit | |", "|---|---|---|---|"]
-    for column in schema({}):
-        about = {key.decode(): value.decode() for key, value in (column.metadata or {}).items()}
-        lines.append(f"| `{column.name}` | {column.type} | {about.get('unit', '')} | {_cell(about['description'])} |")
+    for title, table in (
+        ("Labels of `live-spec infer --out`", labels_table),
+        ("Verdicts of `live-spec replay --verdicts`", verdicts_table),
+    ):
+        lines += ["", f"## {title}", "", "| column | type | unit | |", "|---|---|---|---|"]
+        for column in table.schema({}):
+            about = {key.decode(): value.decode() for key, value in (column.metadata or {}).items()}
+            unit, meaning = about.get("unit", ""), _cell(about["description"])
+            lines.append(f"| `{column.name}` | {column.type} | {unit} | {meaning} |")
     return "\n".join([*lines, ""])
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
-from live_spec.archive import ArchivedSpectrum, read
+from live_spec.archive import ArchivedSpectrum
 from live_spec.client import Feed
 from live_spec.events import Fibre
 
@@ -20,24 +19,20 @@ class ArchivedVisit:
     exposures: tuple[ArchivedSpectrum, ...]
 
 
-def read_visits(paths: Iterable[Path]) -> tuple[list[ArchivedVisit], list[str]]:
-    """The stars of the files, in the order in which they are first met, and sentences on what is left out.
+def visits_among(spectra: Iterable[ArchivedSpectrum]) -> tuple[list[ArchivedVisit], list[str]]:
+    """The stars of spectra, in the order in which they are first met, and sentences on what is left out.
 
     Rows of single visits are exposures. Where a star has none its combined spectrum is its only exposure. A visit
     that is in several files (an apVisit and the apStar made of it) counts once.
-
-    Raises:
-        UnreadableFile: When a file holds no spectra.
     """
     stars: dict[str, list[ArchivedSpectrum]] = {}
-    for path in paths:
-        for spectrum in read(path):
-            stars.setdefault(spectrum.star, []).append(spectrum)
+    for spectrum in spectra:
+        stars.setdefault(spectrum.star, []).append(spectrum)
     visits, remarks = [], []
-    for star, spectra in stars.items():
-        single = [spectrum for spectrum in spectra if spectrum.kind == "visit"]
+    for star, found in stars.items():
+        single = [spectrum for spectrum in found if spectrum.kind == "visit"]
         if not single:
-            single = spectra[:1]
+            single = found[:1]
             remarks.append(f"{star}: no visit spectra; its combined spectrum is played as one exposure")
         seen: set[str] = set()
         exposures = []
@@ -55,11 +50,12 @@ def announce(feed: Feed, visit: ArchivedVisit) -> str:
     """Send the design of a visit; gives its name."""
     first = visit.exposures[0]
     h_mag = next((spectrum.h_mag for spectrum in visit.exposures if spectrum.h_mag is not None), None)
+    ra, dec = next((spectrum.sky_deg for spectrum in visit.exposures if spectrum.sky_deg is not None), (None, None))
     return feed.design(
         visit.star,
         visit=visit.star,
         plan=len(visit.exposures),
-        fibres=[Fibre(_fibre(visit), visit.star, h_mag=h_mag)],
+        fibres=[Fibre(_fibre(visit), visit.star, h_mag=h_mag, ra_deg=ra, dec_deg=dec)],
         observed_at=first.observed_at,
     )
 

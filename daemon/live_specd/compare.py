@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from live_spec.archive import UnreadableFile
+from live_spec.batch.executor import Failed
+from live_spec.commands.many import Means, with_means
 from live_spec.config import Config, Policy, Rule, load
 from live_spec.core.advisor import Advisor
 from live_spec.core.messages import advice_json
@@ -37,9 +40,9 @@ from live_spec.events import (
 )
 from live_spec.wire.predictions import answer_from_bytes, request_key
 from live_specd.daemon import Refused
-from live_specd.journal import Kind, Record, read_journal, segments
-from live_specd.rehearsal import Rehearsal
-from live_specd.replay import Played, play_visits, visits_of
+from live_specd.journal import Kind, Record, read_journal
+from live_specd.playback import part_of, rehearse
+from live_specd.replay_set import verdicts_in
 from live_specd.stretch import stretch
 from live_specd.translate import Translator
 
@@ -70,47 +73,75 @@ class VisitResult:
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("-c", "--config", "config_path", required=True, type=click.Path(exists=True, path_type=Path),
-              help="Goals, and the rules that --policy names.")  # fmt: skip
+@click.argument("runs", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.option("-c", "--config", "config_path", type=click.Path(exists=True, path_type=Path),
+              help="Goals, and the rules that --policy names; needed with RUNS.")  # fmt: skip
 @click.option(
     "--policy", "wanted", multiple=True, help="A rule of the configuration, or plan, or sn2-1600 (repeatable)."
 )
 @click.option("--also", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="Another configuration: its goals and active rule as one more policy (repeatable).")  # fmt: skip
+@click.option("--verdicts", "sets", multiple=True, type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="What 'live-spec replay --verdicts' wrote, as one more policy (repeatable).")  # fmt: skip
 @click.option("--bootstrap", type=click.IntRange(10), default=1000, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@with_means("", shards=False)
 def compare(
     runs: tuple[Path, ...],
-    config_path: Path,
+    config_path: Path | None,
     wanted: tuple[str, ...],
     also: tuple[Path, ...],
+    sets: tuple[Path, ...],
     bootstrap: int,
     as_json: bool,
+    means: Means,
 ) -> None:
-    """Compare policies on recorded RUNS (journals) or archived files, visit by visit."""
-    config = load(config_path)
-    policies = policies_of(config, wanted)
+    """Compare policies on recorded RUNS (journals) or archived files, visit by visit.
+
+    Nights that were replayed with another model or configuration are compared by their verdicts: --verdicts.
+    """
+    if not runs and len(sets) < 2:
+        raise click.UsageError("nothing to compare: give RUNS with --config, or --verdicts twice")
+    if runs and config_path is None:
+        raise click.UsageError("RUNS need --config, which has their goals and rules")
+    config = None if config_path is None else load(config_path)
+    policies = {} if config is None or not runs else policies_of(config, wanted)
     for path in also:
-        if path.stem in policies:
-            raise click.UsageError(f"--also {path}: there is a policy {path.stem!r} already; rename the file")
+        _new(policies, path.stem, path)
         policies[path.stem] = load(path)
-    nights = [_night(run, config) for run in runs]
-    results = {name: [r for night in nights for r in play(night, policy)[1]] for name, policy in policies.items()}
-    own = [(night, play(night, config)[0]) for night in nights]
-    same = sum(night.advice.get(key) == body for night, said in own for key, body in said.items())
+    nights = [] if config is None else _compared(runs, Comparison(config, policies), means)
+    results = {name: [row for night in nights for row in night.results[name]] for name in policies}
+    for path in sets:
+        _new(results, path.resolve().name, path)
+        results[path.resolve().name] = replayed(path)
     document = {
         "schema": SCHEMA,
         "runs": [str(run) for run in runs],
-        "config": config.sha,
+        "config": None if config is None else config.sha,
         "visits": len(next(iter(results.values()))),
-        "identical": same,
-        "recorded": sum(len(night.advice) for night in nights),
+        "identical": sum(night.identical for night in nights),
+        "recorded": sum(night.recorded for night in nights),
         "policies": {name: totals(rows) for name, rows in results.items()},
         "differences": differences(results, np.random.default_rng(0), bootstrap),
         "each_visit": {name: [asdict(row) for row in rows] for name, rows in results.items()},
     }
     click.echo(json.dumps(document) if as_json else _text(document))
+
+
+def _new(known: Mapping[str, object], name: str, path: Path) -> None:
+    if name in known:
+        raise click.UsageError(f"{path}: there is a policy {name!r} already; rename it")
+
+
+def _compared(runs: Sequence[Path], work: Comparison, means: Means) -> list[Compared]:
+    """The runs in their order; several are worked on at a time."""
+    found = [(0, work(runs[0]))] if len(runs) == 1 else means.executor().run(work, runs)
+    nights: dict[int, Compared] = {}
+    for number, night in found:
+        if not isinstance(night, Compared):
+            raise Refused(f"{runs[number]}: {night.why if isinstance(night, Failed) else night}", 1)
+        nights[number] = night
+    return [nights[number] for number in sorted(nights)]
 
 
 def policies_of(config: Config, wanted: tuple[str, ...] = ()) -> dict[str, Config]:
@@ -130,15 +161,54 @@ def policies_of(config: Config, wanted: tuple[str, ...] = ()) -> dict[str, Confi
     }
 
 
+@dataclass(frozen=True)
+class Compared:
+    """What the policies say of a run."""
+
+    results: dict[str, list[VisitResult]]
+    identical: int
+    """Recorded verdicts that the configuration gives again to the byte."""
+    recorded: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The work of a process: picklable, for any executor."""
+
+    config: Config
+    policies: dict[str, Config]
+
+    def __call__(self, run: Path) -> Compared | str:
+        """What the policies say, or a sentence on why they cannot be asked."""
+        try:
+            night = _night(run, self.config)
+            said, _ = play(night, self.config)
+            results = {name: play(night, policy)[1] for name, policy in self.policies.items()}
+        except (Refused, UnreadableFile) as error:
+            return str(error)
+        same = sum(night.advice.get(key) == body for key, body in said.items())
+        return Compared(results, same, len(night.advice))
+
+
 def _night(run: Path, config: Config) -> Night:
     """Read a journal; archived files are replayed first."""
-    if run.is_dir() and segments(run):
-        return read_night(run)
+    part = part_of(run)
+    if isinstance(part, Path):
+        return read_night(part)
     with tempfile.TemporaryDirectory(prefix="live-spec-compare-") as folder:
-        with Rehearsal(config, Path(folder)) as rehearsal:
-            play_visits(rehearsal.feed, visits_of(run), Played(), float("inf"))
-            rehearsal.finish()
+        rehearse(config, [part], Path(folder))
         return read_night(Path(folder))
+
+
+def replayed(folder: Path) -> list[VisitResult]:
+    """How the visits of a set of verdicts end (``live-spec replay --verdicts``)."""
+    heard: dict[str, list[Advice]] = {}
+    minutes: dict[str, float] = {}
+    for advice, spent in verdicts_in(folder):
+        heard.setdefault(advice.visit, []).append(advice)
+        minutes[advice.id] = spent or 0.0
+    ends = {visit: _last_word(advice, advice[0].plan) for visit, advice in heard.items()}
+    return [_result(end, minutes[end.id]) for end in ends.values()]
 
 
 def read_night(folder: Path, window: Between | None = None) -> Night:
@@ -186,9 +256,7 @@ def play(night: Night, config: Config) -> tuple[dict[str, bytes], list[VisitResu
         for advice in advice_on(advisor, advisor.handle(event, now_s=now_s), night.answers, now_s):
             said[advice.id] = advice_json(advice)
             heard.setdefault(advice.visit, []).append(advice)
-    return said, [
-        _end(visit, advice, minutes[visit], plans[visit]) for visit, advice in heard.items() if visit in minutes
-    ]
+    return said, [_end(advice, minutes[visit], plans[visit]) for visit, advice in heard.items() if visit in minutes]
 
 
 def advice_on(
@@ -214,16 +282,23 @@ def advice_on(
             yield from advice_on(advisor, advisor.handle(answer, now_s=now_s), answers, now_s)
 
 
-def _end(visit: str, heard: list[Advice], minutes: dict[int, float], plan: int) -> VisitResult:
+def _end(heard: list[Advice], minutes: dict[int, float], plan: int) -> VisitResult:
+    end = _last_word(heard, plan)
+    return _result(end, sum(length for number, length in minutes.items() if number <= end.exposure))
+
+
+def _last_word(heard: list[Advice], plan: int) -> Advice:
     """Follow the advice: the first STOP or MOVE ON ends the visit; without advice the plan stands."""
     for advice in heard:
         unadvised = advice.verdict is Verdict.NO_ADVICE and advice.exposure >= plan
         if advice.verdict in (Verdict.STOP, Verdict.MOVE_ON) or unadvised:
-            break
-    else:
-        advice = heard[-1]
-    spent = sum(length for number, length in minutes.items() if number <= advice.exposure)
-    return VisitResult(visit, advice.exposure, spent, advice.states["at goal"], advice.n_counting, advice.verdict.value)
+            return advice
+    return heard[-1]
+
+
+def _result(end: Advice, minutes: float) -> VisitResult:
+    at_goal = end.states["at goal"]
+    return VisitResult(end.visit, end.exposure, minutes, at_goal, end.n_counting, end.verdict.value)
 
 
 def totals(rows: list[VisitResult]) -> dict[str, float | int]:
@@ -270,8 +345,9 @@ def _interval(values_V: NDArray[np.float64], rng: np.random.Generator, n_bootstr
 
 
 def _text(document: dict[str, Any]) -> str:
-    same = f"{document['identical']} of {document['recorded']} recorded verdicts come out identical"
-    lines = [f"{document['visits']} visits; {same}"]
+    lines = [f"{document['visits']} visits"]
+    if document["runs"]:
+        lines[0] += f"; {document['identical']} of {document['recorded']} recorded verdicts come out identical"
     lines.append(f"{'policy':<18}{'exposures':>10}{'minutes':>10}{'at goal':>10}{'stops':>8}")
     for name, row in document["policies"].items():
         lines.append(f"{name:<18}{row['exposures']:>10}{row['minutes']:>10.0f}{row['at_goal']:>10}{row['stops']:>8}")

@@ -73,6 +73,7 @@ def run(
     *,
     source: str = "LIVE",
     fresh: bool = False,
+    inference: Inference | None = None,
     ready: Callable[[], None] = lambda: None,
     request: Request | None = None,
 ) -> int:
@@ -81,6 +82,7 @@ def run(
     Args:
         source: ``LIVE``, ``REPLAY`` or ``DEMO``: marked on everything that is published.
         fresh: Set the earlier journal aside instead of going on with it.
+        inference: A worker that outlives this daemon; by default it has one of its own.
         ready: Called once, when the daemon takes input.
         request: Through which somebody may ask for another configuration.
 
@@ -93,13 +95,15 @@ def run(
         opened.callback(past.journal.close)
         context: sockets.Context = zmq.Context()
         opened.callback(context.destroy, linger=2000)
-        inference, health = Inference(context, config.model), Health()
+        is_ours = inference is None
+        inference, health = inference or Inference(context, config.model), Health()
         watchman = None if locks is None else Watchman(context, locks, health)  # before the first socket to guard
         guard = _guard(config, health, inference, watchman)
         opened.callback(guard.stop)
         if watchman is not None:
             opened.callback(watchman.stop)
-        opened.callback(inference.close)
+        if is_ours:
+            opened.callback(inference.close)
         doors = _doors(config, context, past.journal, locks, health, is_live=is_live)
         if watchman is not None:
             watchman.guard(*doors.guarded)

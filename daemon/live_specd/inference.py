@@ -53,6 +53,8 @@ class ModelInfo:
     kernel: str = ""
     notice: str = ""
     """Why the network is slower here than it could be."""
+    identity: str = ""
+    """What decides the bits of an answer besides the spectra."""
     degraded: str | None = None
     """Why no stop may rest on its answers: the known answer did not come out, or there is none."""
 
@@ -85,6 +87,7 @@ class Inference:
         self._process: subprocess.Popen[bytes] | None = None
         self._link: sockets.Socket | None = None
         self._ready = False
+        self._welcomed: ModelInfo | None = None
         self._due_s = self._next_start_s = 0.0
         self._question: tuple[str, PredictLabels] | None = None
         self._tries = self._failures = 0
@@ -102,11 +105,13 @@ class Inference:
         return self._process.pid if self._process else None
 
     def start(self) -> ModelInfo:
-        """Start the worker and wait until it is warm.
+        """Start the worker and wait until it is warm; one that is warm already is taken as it is.
 
         Raises:
             WorkerFailed: When it cannot load its bundle, dies, or takes too long.
         """
+        if self._ready and self._welcomed is not None:
+            return self._welcomed
         self.begin()
         while (model := self.greeting(0.1)) is None:
             pass
@@ -236,7 +241,7 @@ class Inference:
             raise WorkerFailed(code, str(reason))
         self._ready, self._check_due_s = True, time.monotonic() + CHECK_S
         model = ModelInfo(**card)  # type: ignore[arg-type]
-        self.trouble = model.degraded
+        self._welcomed, self.trouble = model, model.degraded
         if model.degraded:
             self.reports.append(f"no stop will be advised: {model.degraded}")
         return model

@@ -18,10 +18,11 @@ import zmq
 
 from live_spec.client import Feed
 from live_spec.client.line import Line
-from live_spec.config import Config
+from live_spec.config import Config, Health, Io, Security
 from live_spec.core.messages import advice_from_json
 from live_specd import sockets
 from live_specd.daemon import Refused, run
+from live_specd.inference import Inference
 
 SPOOL_BYTES = 256 << 20
 BLOCK_S = 600.0
@@ -32,11 +33,12 @@ class Rehearsal:
     """A context in which ``feed`` leads to a daemon.
 
     Args:
-        config: Its endpoints and folder are replaced.
+        config: Its endpoints, folder, keys and port are replaced: those of the site are its daemon's.
         folder: Where the journal goes; an earlier one is set aside.
         chunk_fibres: Largest number of fibres in a message.
         shuffle: Seed; sends messages in disorder and some of them twice.
         source: What the daemon marks everything with.
+        inference: A worker that outlives the daemon; by default it has one of its own.
         on_advice: Called in another thread with the bytes of each advice as it is published.
 
     Raises:
@@ -51,13 +53,15 @@ class Rehearsal:
         chunk_fibres: int = 300,
         shuffle: int | None = None,
         source: str = "REPLAY",
+        inference: Inference | None = None,
         on_advice: Callable[[bytes], None] = lambda body: None,
     ) -> None:
         self._private = tempfile.TemporaryDirectory(prefix="live-spec-")
         ends = {name: f"ipc://{self._private.name}/{name}" for name in ("input", "output")}
-        io = config.io.model_copy(update={**ends, "record": str(folder)})
-        self._config = config.model_copy(update={"io": io})
-        self._on_advice, self._source = on_advice, source
+        own = {"io": Io(**ends, record=str(folder)), "health": Health(), "security": Security()}
+        self._config = config.model_copy(update=own)
+        self.folder = folder
+        self._on_advice, self._source, self._inference = on_advice, source, inference
         self._stop, self._ready, self._heard = threading.Event(), threading.Event(), threading.Event()
         self._refused: Refused | None = None
         self.exit_code: int | None = None
@@ -101,7 +105,10 @@ class Rehearsal:
 
     def _run(self) -> None:
         try:
-            self.exit_code = run(self._config, self._stop, source=self._source, fresh=True, ready=self._ready.set)
+            self.exit_code = run(
+                self._config, self._stop, source=self._source, fresh=True, inference=self._inference,
+                ready=self._ready.set,
+            )  # fmt: skip
         except Refused as refused:
             self._refused = refused
 

@@ -8,35 +8,27 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-import threading
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from live_spec.archive import UnreadableFile
-from live_spec.client import Feed
 from live_spec.commands.found import found_config
+from live_spec.commands.many import Means, with_means
 from live_spec.config import Config, load
-from live_spec.wire.exposures import Assembler, WholeExposure
-from live_spec.wire.frames import Message
-from live_spec.wire.messages import Design, Exposure, header_from_bytes
-from live_specd.agreement import agreement, answers_of
-from live_specd.archive_visits import ArchivedVisit, announce, expose, read_visits
-from live_specd.control import ask, endpoint, override_of, request_of
+from live_specd.agreement import Agreement, agreement, answers_of
 from live_specd.daemon import Refused
 from live_specd.decisions import TABLE, Decisions
-from live_specd.journal import Damage, Kind, read_journal, segments
+from live_specd.journal import segments
 from live_specd.logs import start_logging
 from live_specd.pictures import is_terminal
+from live_specd.playback import AT_ONCE, Part, Played, part_of, rehearse
 from live_specd.player import show_night
-from live_specd.rehearsal import Rehearsal
+from live_specd.replay_set import replay_set
 
 SCHEMA = "live-spec.replay/1"
-SPECTRA = ("*.fits", "*.fits.gz", "*.npz", "*.parquet")
 DEFAULT: dict[str, Any] = {
     "instrument": {"name": "generic", "exposure_unit": "single"},
     "target": [{"name": "stars", "goals": {"fe_h": 0.05, "mg_h": 0.05}, "watch": {"si_h": 0.05, "ca_h": 0.05}}],
@@ -60,15 +52,6 @@ class Speed(click.ParamType[float]):
         return speed
 
 
-@dataclass
-class Played:
-    """What was sent."""
-
-    visits: list[str] = field(default_factory=list)
-    exposures: int = 0
-    spectra: int = 0
-
-
 EXISTING = click.Path(exists=True, path_type=Path)
 
 
@@ -82,6 +65,11 @@ EXISTING = click.Path(exists=True, path_type=Path)
 @click.option("--chunk-fibres", type=click.IntRange(1, 300), help="Cut exposures into messages of so many fibres.")
 @click.option("--tui", is_flag=True, help="On the screen of the monitor: play, pause, step, jump; --speed is 60 there.")
 @click.option("--shuffle", type=int, hidden=True, help="Seed: send messages in disorder, some of them twice.")
+@click.option(
+    "--verdicts", type=click.Path(file_okay=False, path_type=Path),
+    help="Play all nights and files below PATHS, on all cores, and write verdicts there, as Parquet files.",
+)  # fmt: skip
+@with_means("--verdicts")
 def replay(
     paths: tuple[Path, ...],
     speed: float,
@@ -92,11 +80,16 @@ def replay(
     chunk_fibres: int | None,
     tui: bool,
     shuffle: int | None,
+    verdicts: Path | None,
+    means: Means,
 ) -> None:
     """Play archived visits (FITS, .npz, Parquet) or a daemon's journal through the same core again.
 
     With --tui a journal is shown as it was on the screens of that night, from its recorded predictions; archived visits
     are played first.
+
+    With --verdicts every journal at or below PATHS is a night and every star of the archived files a visit. Each is
+    played to a daemon of its own, many at a time; a run that was interrupted goes on when it is started again.
     """
     start_logging(logging.WARNING)
     if tui and not is_terminal():
@@ -107,106 +100,54 @@ def replay(
     config = load(path) if path else Config.model_validate(DEFAULT)
     if bundle:
         config = config.model_copy(update={"model": config.model.model_copy(update={"path": bundle})})
+    if verdicts is not None:
+        if tui or as_json or out or shuffle is not None or speed != AT_ONCE or chunk_fibres:
+            raise click.UsageError("--verdicts goes with PATHS, --bundle, --config and those of its own options")
+        raise SystemExit(replay_set(paths, config, verdicts, means))
     with tempfile.TemporaryDirectory(prefix="live-spec-replay-") as temporary:
         folder = out or Path(temporary)
         if any(folder.resolve() == path.resolve() for path in paths):
             raise Refused(f"--out {folder} is what is to be replayed", 2)
-        published: list[bytes] = []
-
-        def on_advice(body: bytes) -> None:
-            published.append(body)
-            click.echo(body.decode() if as_json else _line(json.loads(body)), err=tui)
-
-        played = Played()
-        parts = [path if path.is_dir() and segments(path) else visits_of(path) for path in paths]
-        options: dict[str, Any] = {"shuffle": shuffle, "on_advice": on_advice}
-        with Rehearsal(config, folder, chunk_fibres=chunk_fibres or 300, **options) as rehearsal:
-            for part in parts:
-                if isinstance(part, Path):
-                    _play_journal(rehearsal, part, folder, played, recut=chunk_fibres is not None)
-                else:
-                    play_visits(rehearsal.feed, part, played, float("inf") if tui else speed)
-            rehearsal.finish()
-        if rehearsal.exit_code:
-            raise Refused("the daemon failed; its log says why", 1)
-        decisions = Decisions(folder / TABLE)
-        stored = [body for _, body in decisions.all()]
-        decisions.close()
-        journals = [part for part in parts if isinstance(part, Path)]
-        same = agreement({k: a for part in journals for k, a in answers_of(part).items()}, answers_of(folder))
+        parts = [part_of(path) for path in paths]
+        shown = {"speed": AT_ONCE if tui else speed, "chunk_fibres": chunk_fibres, "shuffle": shuffle}
+        played, bodies = _play(config, parts, folder, as_json=as_json, to_stderr=tui, **shown)
         if tui:
             return show_night(folder, config, speed, times="data")
+        journals = [part for part in parts if isinstance(part, Path)]
+        same = agreement({k: a for part in journals for k, a in answers_of(part).items()}, answers_of(folder))
+    _close(_summary(played, [json.loads(body) for body in bodies], config), same, as_json=as_json)
+    if same is not None and same.is_red:
+        raise SystemExit(1)
+
+
+def _play(
+    config: Config, parts: list[Part], folder: Path, *, as_json: bool, to_stderr: bool, **options: Any
+) -> tuple[Played, list[bytes]]:
+    """Play, saying each advice as it is published; gives what was played and the advice of the record."""
+    published: list[bytes] = []
+
+    def on_advice(body: bytes) -> None:
+        published.append(body)
+        click.echo(body.decode() if as_json else _line(json.loads(body)), err=to_stderr)
+
+    played = rehearse(config, parts, folder, on_advice=on_advice, **options)
+    for sentence in played.damage:
+        click.echo(sentence, err=True)
+    decisions = Decisions(folder / TABLE)
+    stored = [body for _, body in decisions.all()]
+    decisions.close()
     assert published == stored, f"{len(published)} verdicts were published, {len(stored)} are in the record"
-    summary = _summary(played, [json.loads(body) for body in stored], config)
-    closing = (
-        {"summary": summary} if same is None else {"summary": summary, "agreement": asdict(same) | {"red": same.is_red}}
-    )
-    click.echo(json.dumps(closing, sort_keys=True) if as_json else _closing(summary))
+    return played, stored
+
+
+def _close(summary: dict[str, Any], same: Agreement | None, *, as_json: bool) -> None:
+    """Say what came of it."""
+    document: dict[str, Any] = {"summary": summary}
+    if same is not None:
+        document["agreement"] = asdict(same) | {"red": same.is_red}
+    click.echo(json.dumps(document, sort_keys=True) if as_json else _closing(summary))
     if same is not None:
         click.echo(str(same), err=as_json)
-        if same.is_red:
-            raise SystemExit(1)
-
-
-def visits_of(path: Path) -> list[ArchivedVisit]:
-    """The visits of a file or of all files of a folder."""
-    files = sorted(file for pattern in SPECTRA for file in path.glob(pattern)) if path.is_dir() else [path]
-    visits, remarks = read_visits(files)
-    if not visits:
-        raise UnreadableFile(f"{path}: no spectra in it, and no journal")
-    for remark in remarks:
-        click.echo(remark, err=True)
-    return visits
-
-
-def play_visits(feed: Feed, visits: list[ArchivedVisit], played: Played, speed: float) -> None:
-    """Each star a visit; between exposures the time they took, divided by the speed."""
-    pause = threading.Event()
-    for visit in visits:
-        played.visits.append(announce(feed, visit))
-        for number, spectrum in enumerate(visit.exposures, 1):
-            pause.wait((spectrum.exptime_s or 0.0) / speed)
-            expose(feed, visit, number)
-            played.exposures += 1
-            played.spectra += 1
-        feed.visit_end(visit.star)
-
-
-def _play_journal(rehearsal: Rehearsal, folder: Path, out: Path, played: Played, *, recut: bool) -> None:
-    """The messages of a journal as they came or, with ``recut``, cut anew, and overrides where they came.
-
-    ``out`` is the journal of the daemon that listens.
-    """
-    assembler, feed = Assembler(), rehearsal.feed
-    for record in read_journal(folder):
-        if isinstance(record, Damage):
-            click.echo(f"{record.path}: {record.length} damaged bytes at {record.offset} passed over", err=True)
-            continue
-        if record.kind is Kind.EVENT and (decision := override_of(record)) is not None:
-            _forward(feed, assembler.close())
-            rehearsal.finish()
-            ask(endpoint(out), request_of(decision))
-        if record.kind is not Kind.MESSAGE:
-            continue
-        message = Message(header_from_bytes(record.header), record.body)
-        header = message.header
-        if isinstance(header, Design):
-            played.visits.append(header.visit)
-        if isinstance(header, Exposure):
-            played.exposures += header.chunk == 1
-            played.spectra += header.n_fibres
-            if recut:
-                _forward(feed, assembler.add(message))
-                continue
-        _forward(feed, assembler.close())
-        feed.forward(message)
-    _forward(feed, assembler.close())
-
-
-def _forward(feed: Feed, items: Iterable[object]) -> None:
-    for item in items:
-        if isinstance(item, WholeExposure):
-            feed.forward_exposure(item)
 
 
 def _summary(played: Played, verdicts: list[dict[str, Any]], config: Config) -> dict[str, Any]:

@@ -94,6 +94,7 @@ def _load(options: argparse.Namespace, note: Callable[[str], None]) -> tuple[Pre
             card.training.training, ""
         ),
         "kernel": engine.kernel,
+        "identity": engine.identity,
         "notice": engine.notice,
         "timed_fibres": TIMED_FIBRES,
         "timed_s": time.perf_counter() - start_s,

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from live_spec import plugins
-from live_spec.archive.fits_files import read_fits
+from live_spec.archive.fits_files import read_fits, star_of_fits
 from live_spec.archive.plain import read_npz, read_parquet
 from live_spec.archive.spectrum import ArchivedSpectrum, UnreadableFile
 
-__all__ = ["ArchivedSpectrum", "UnreadableFile", "parts", "read", "samples"]
+__all__ = ["ArchivedSpectrum", "UnreadableFile", "parts", "read", "samples", "star_of"]
 
 READERS = {b"SIMPLE  =": read_fits, b"\x1f\x8b": read_fits, b"PK": read_npz, b"PAR1": read_parquet}
 
@@ -64,6 +64,11 @@ def read(path: str | PathLike[str], part: int | None = None) -> tuple[ArchivedSp
         f"{path.name}: {path.stat().st_size} bytes that begin with {start!r}; "
         "expected FITS (apStar, asStar, apVisit, aspcapStar, mwmVisit, mwmStar), .npz or Parquet"
     )
+
+
+def star_of(path: Path) -> str | None:
+    """The star that a FITS file is of, without reading its spectra; ``None`` when its first header does not say."""
+    return star_of_fits(path) if path.name.endswith((".fits", ".fits.gz")) else None
 
 
 def _ask(entry: EntryPoint, path: Path, start: bytes) -> tuple[ArchivedSpectrum, ...] | None:

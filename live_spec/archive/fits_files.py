@@ -26,6 +26,7 @@ EXPECTED = (
     "an apStar or aspcapStar (8575 pixels on the log grid), an apVisit (3 detectors x 4096 or 2048 pixels), "
     "or an mwmVisit or mwmStar with APOGEE spectra"
 )
+NAMES = ("OBJID", "OBJ", "APOGEE_ID", "OBJECT")
 ABUNDANCES = {
     "C_FE": "c_h", "CI_FE": "c_1_h", "N_FE": "n_h", "O_FE": "o_h", "NA_FE": "na_h", "MG_FE": "mg_h", "AL_FE": "al_h",
     "SI_FE": "si_h", "P_FE": "p_h", "S_FE": "s_h", "K_FE": "k_h", "CA_FE": "ca_h", "TI_FE": "ti_h",
@@ -53,6 +54,17 @@ def read_fits(path: Path) -> tuple[ArchivedSpectrum, ...]:
     if not spectra:
         raise UnreadableFile(f"{path.name}: every row is empty; expected at least one spectrum with data")
     return tuple(spectra)
+
+
+def star_of_fits(path: Path) -> str | None:
+    """The star whose file this is, by its first header; ``None`` where that does not say, or is none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)
+            header = fits.getheader(path, 0)
+    except Exception:  # what is wrong with it is said by who reads the spectra
+        return None
+    return headers.text(header, *NAMES, "SDSS_ID")
 
 
 def _dispatch(name: str, hdus: Any) -> list[ArchivedSpectrum]:
@@ -98,7 +110,7 @@ def _ap_star(name: str, hdus: Any) -> list[ArchivedSpectrum]:
             ArchivedSpectrum(
                 source=name,
                 row=row,
-                star=headers.text(header, "OBJID", "OBJ", "APOGEE_ID", "OBJECT") or name,
+                star=headers.text(header, *NAMES) or name,
                 kind="combined" if combined else "visit",
                 tier=tier,
                 flux=clean_flux(flux[row]),
@@ -138,7 +150,7 @@ def _ap_visit(name: str, hdus: Any) -> ArchivedSpectrum:
     return ArchivedSpectrum(
         source=name,
         row=0,
-        star=headers.text(header, "OBJID", "OBJ", "APOGEE_ID", "OBJECT") or name,
+        star=headers.text(header, *NAMES) or name,
         kind="visit",
         tier="apVisit",
         flux=clean_flux(flux),

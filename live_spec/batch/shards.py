@@ -8,7 +8,7 @@ files and from what is done with them, so a result that is there need not be mad
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -34,6 +34,11 @@ class Shard:
     """Units whose results share a file."""
 
     units: tuple[Unit, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(unit.size for unit in self.units)
 
     def digest(self, purpose: str) -> str:
         """A name that says what the content is and what is done with it, 24 hexadecimal digits.
@@ -67,15 +72,21 @@ def files_of(path: Path, *, leave_out: Path | None = None) -> list[tuple[Path, s
 
 def plan(files: Sequence[tuple[Path, str, int]], most_bytes: int = MOST_BYTES) -> list[Shard]:
     """Shards of files with their names and numbers of parts, in the given order."""
-    shards: list[Shard] = []
-    now: list[Unit] = []
-    n_bytes = 0
+    units = []
     for path, name, n_parts in files:
         size = path.stat().st_size // n_parts if path.exists() else 0
-        for part in range(n_parts):
-            if now and (len(now) == MOST_UNITS or n_bytes + size > most_bytes):
-                shards.append(Shard(tuple(now)))
-                now, n_bytes = [], 0
-            now.append(Unit(path, name, part, size))
-            n_bytes += size
+        units += [(Unit(path, name, part, size),) for part in range(n_parts)]
+    return pack(units, most_bytes)
+
+
+def pack(groups: Iterable[Sequence[Unit]], most_bytes: int = MOST_BYTES) -> list[Shard]:
+    """Shards of groups of units, in the given order; what is in a group stays together."""
+    shards: list[Shard] = []
+    now: list[Unit] = []
+    for group in groups:
+        n_bytes = sum(unit.size for unit in (*now, *group))
+        if now and (len(now) + len(group) > MOST_UNITS or n_bytes > most_bytes):
+            shards.append(Shard(tuple(now)))
+            now = []
+        now += group
     return [*shards, Shard(tuple(now))] if now else shards

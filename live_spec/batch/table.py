@@ -1,4 +1,4 @@
-"""Labels of many spectra as a Parquet file: a row per spectrum, each column with its description and unit.
+"""Parquet files in which every column says what it is, written whole or not at all.
 
 The same rows give the same bytes: nothing of when, where or by whom is written.
 """
@@ -14,48 +14,38 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from live_spec.labels import LABELS, unit
-
-SCHEMA = "live-spec.labels/1"
 NSIDE = 64
-PARTS = {
-    "": "value",
-    "_epistemic": "1-sigma, what the network does not know, from its dropout passes",
-    "_aleatoric": "1-sigma, what the labels of the training set scatter, as the network predicts it",
-    "_photon": "1-sigma, from the noise of this very spectrum",
-    "_total": "1-sigma, calibrated: all parts together",
-}
-FACTS: tuple[tuple[str, pa.DataType, str], ...] = (
-    ("source", pa.string(), "file below the folder that was read"),
-    ("row", pa.int64(), "row in that file"),
-    ("star", pa.string(), "name of the star"),
-    ("kind", pa.string(), "visit or combined"),
-    ("tier", pa.string(), "product the spectrum comes from"),
-    ("visit", pa.string(), "plate, MJD and fibre, where the file says"),
-    ("observed_at", pa.string(), "start of the visit, UTC"),
-    ("ra", pa.float64(), "right ascension, deg, ICRS; null where the file does not say"),
+PLACE: tuple[tuple[str, pa.DataType, str], ...] = (
+    ("ra", pa.float64(), "right ascension, deg, ICRS; null where nothing says"),
     ("dec", pa.float64(), "declination, deg, ICRS"),
     ("healpix", pa.int64(), f"HEALPix pixel of ra and dec, nside {NSIDE}, nested"),
-    ("rv", pa.float64(), "barycentric radial velocity used, km/s"),
-    ("snr", pa.float64(), "signal-to-noise per pixel of the apStar grid"),
-    ("trusted", pa.bool_(), "whether the labels may be used"),
-    ("why", pa.string(), "why not"),
 )
 
 
-def schema(provenance: Mapping[str, str]) -> pa.Schema:
-    """Columns with their descriptions; ``provenance`` goes into the file's metadata."""
-    columns = [pa.field(name, kind, metadata={"description": text}) for name, kind, text in FACTS]
-    for label in LABELS:
-        for suffix, text in PARTS.items():
-            about = {"description": f"{label}: {text}", "unit": unit(label)}
-            columns.append(pa.field(label + suffix, pa.float32(), metadata=about))
-    return pa.schema(columns, metadata={"schema": SCHEMA, **provenance})
+def place(sky_deg: tuple[float, float] | None) -> dict[str, Any]:
+    """The cells of :data:`PLACE`; null where the position is not known."""
+    ra, dec = sky_deg or (None, None)
+    return {"ra": ra, "dec": dec, "healpix": healpix(sky_deg)}
 
 
-def write(path: Path, rows: Sequence[Mapping[str, Any]], provenance: Mapping[str, str]) -> None:
+def healpix(sky_deg: tuple[float, float] | None) -> int | None:
+    """Nested HEALPix pixel at :data:`NSIDE`; ``None`` where the position is not known."""
+    if sky_deg is None:
+        return None
+    import astropy.units as u
+    from astropy_healpix.core import lonlat_to_healpix
+
+    return int(lonlat_to_healpix(sky_deg[0] * u.deg, sky_deg[1] * u.deg, NSIDE, order="nested"))
+
+
+def described(columns: Sequence[tuple[str, pa.DataType, str]]) -> list[pa.Field]:
+    """Columns with their descriptions."""
+    return [pa.field(name, kind, metadata={"description": text}) for name, kind, text in columns]
+
+
+def write(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
     """Write rows all at once or not at all; what a killed run left half written is written over by the next."""
-    table = pa.Table.from_pylist(list(rows), schema=schema(provenance))
+    table = pa.Table.from_pylist(list(rows), schema=schema)
     temporary = path.with_name(f".part-{path.name}")
     try:
         with temporary.open("wb") as file:
@@ -69,7 +59,7 @@ def write(path: Path, rows: Sequence[Mapping[str, Any]], provenance: Mapping[str
 
 
 def told(path: Path) -> dict[str, Any]:
-    """What a file of labels says of itself: number of rows and its metadata."""
+    """What a file says of itself: number of rows and its metadata."""
     with pq.ParquetFile(path) as file:
         metadata = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
         return {"n_rows": file.metadata.num_rows, **metadata, "failed": json.loads(metadata.get("failed", "[]"))}

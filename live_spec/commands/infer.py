@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from live_spec.batch.shards import files_of
+from live_spec.commands.many import Means, with_means
 
 if TYPE_CHECKING:
     from live_spec.archive import ArchivedSpectrum
@@ -48,18 +48,6 @@ class Answer:
         }  # fmt: skip
 
 
-class Share(click.ParamType[tuple[int, int]]):
-    """``I/N`` with 0 <= I < N."""
-
-    name = "I/N"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        first, _, of = str(value).partition("/")
-        if not (first.isdigit() and of.isdigit() and int(first) < int(of)):
-            self.fail(f"{value!r} is not I/N with I from 0 to N - 1", param, ctx)
-        return int(first), int(of)
-
-
 @click.command()
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
@@ -71,16 +59,7 @@ class Share(click.ParamType[tuple[int, int]]):
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="A JSON line per spectrum.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Write labels there, as Parquet files.")
-@click.option("--workers", type=click.IntRange(min=1), help="With --out: processes; by default one per core.")
-@click.option(
-    "--executor", "executor_name", type=click.Choice(["processes", "ray"]), default="processes", show_default=True,
-    help="With --out: who does the work.",
-)  # fmt: skip
-@click.option(
-    "--shard-mib", type=click.IntRange(min=1), default=64, show_default=True,
-    help="With --out: MiB of input that make a file of output.",
-)  # fmt: skip
-@click.option("--share", type=Share(), default="0/1", help="With --out: I/N, only every N-th shard from the I-th.")
+@with_means("--out")
 def infer(
     paths: tuple[Path, ...],
     bundle_path: Path | None,
@@ -90,10 +69,7 @@ def infer(
     device: str,
     as_json: bool,
     out: Path | None,
-    workers: int | None,
-    executor_name: str,
-    share: tuple[int, int],
-    shard_mib: int,
+    means: Means,
 ) -> int:
     """Print labels with epistemic, aleatoric, photon and total sigma of the spectra in each PATH.
 
@@ -111,7 +87,7 @@ def infer(
 
     bundle_path = bundle_path or default_bundle_path()
     if out is not None:
-        return _to_files(paths, out, bundle_path, passes, visits, device, executor_name, workers, share, shard_mib)
+        return _to_files(paths, out, bundle_path, passes, visits, device, means)
     bundle = Bundle.load(bundle_path)
     try:
         engine = Engine(bundle, passes, threads, device)
@@ -135,29 +111,13 @@ def infer(
 
 
 def _to_files(
-    paths: tuple[Path, ...],
-    out: Path,
-    bundle: Path,
-    passes: int | None,
-    visits: bool,
-    device: str,
-    executor_name: str,
-    workers: int | None,
-    share: tuple[int, int],
-    shard_mib: int,
+    paths: tuple[Path, ...], out: Path, bundle: Path, passes: int | None, visits: bool, device: str, means: Means
 ) -> int:
-    from live_spec.batch.executor import NoExecutor, executor
     from live_spec.commands.infer_set import Job, infer_set
     from live_spec.nets.bundle import Bundle
 
     Bundle.load(bundle)  # what is wrong with it is said once, here
-    job = Job(bundle.resolve(), passes, visits, device, out.resolve())
-    try:
-        return infer_set(
-            paths, job, executor(executor_name, workers or os.cpu_count() or 1), share, shard_bytes=shard_mib << 20
-        )
-    except NoExecutor as error:
-        raise click.UsageError(str(error)) from error
+    return infer_set(paths, Job(bundle.resolve(), passes, visits, device, out.resolve()), means)
 
 
 def _of_file(path: Path, visits: bool, engine: Engine, bank: TemplateBank, failed: list[str]) -> Iterator[Answer]:

@@ -4,28 +4,22 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from live_spec.batch import table
-from live_spec.batch.executor import Executor, Failed
-from live_spec.batch.shards import MOST_BYTES, Shard, Unit, files_of, plan
+from live_spec.batch import labels_table, table
+from live_spec.batch.shards import Shard, Unit, files_of, plan
 from live_spec.commands.infer import BATCH, Answer, answers_of, chosen
+from live_spec.commands.many import Done, Means, work_through
 
 if TYPE_CHECKING:
     from live_spec.archive import ArchivedSpectrum
     from live_spec.nets.engine import Engine
     from live_spec.spectra.velocity import TemplateBank
-
-MANIFEST = "manifest.json"
-TOLD_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -37,18 +31,6 @@ class Job:
     visits: bool
     device: str
     out: Path
-
-
-@dataclass(frozen=True)
-class Done:
-    """What came of a shard."""
-
-    part: str
-    n_spectra: int
-    failed: tuple[str, ...]
-    """Sentences about files that cannot be read."""
-    again: bool
-    """Whether it was there already."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +54,7 @@ class Work:
         failed: list[str] = []
         for unit in shard.units:
             rows += _rows(unit, self.job, engine, bank, failed)
-        table.write(path, rows, {**provenance, "failed": json.dumps(failed)})
+        table.write(path, rows, labels_table.schema({**provenance, "failed": json.dumps(failed)}))
         return Done(name, len(rows), tuple(failed), again=False)
 
 
@@ -126,15 +108,13 @@ def _numbered(found: Sequence[ArchivedSpectrum], unit: Unit) -> list[ArchivedSpe
 
 def _row(unit: Unit, answer: Answer) -> dict[str, Any]:
     spectrum = answer.spectrum
-    ra, dec = spectrum.sky_deg or (None, None)
     row: dict[str, Any] = {
         "source": unit.name, "row": spectrum.row, "star": spectrum.star, "kind": spectrum.kind, "tier": spectrum.tier,
-        "visit": spectrum.visit, "observed_at": spectrum.observed_at, "ra": ra, "dec": dec,
-        "healpix": healpix(spectrum.sky_deg), "rv": _known(answer.rv_kms), "snr": _known(answer.snr),
-        "trusted": answer.trusted, "why": answer.why,
+        "visit": spectrum.visit, "observed_at": spectrum.observed_at, **table.place(spectrum.sky_deg),
+        "rv": _known(answer.rv_kms), "snr": _known(answer.snr), "trusted": answer.trusted, "why": answer.why,
     }  # fmt: skip
     for label, numbers in answer.labels.items():
-        for (suffix, _), (_, value) in zip(table.PARTS.items(), numbers.items(), strict=True):
+        for (suffix, _), (_, value) in zip(labels_table.PARTS.items(), numbers.items(), strict=True):
             row[label + suffix] = _known(value)
     return row
 
@@ -143,31 +123,8 @@ def _known(number: float) -> float | None:
     return number if abs(number) < float("inf") else None
 
 
-def healpix(sky_deg: tuple[float, float] | None) -> int | None:
-    """Nested HEALPix pixel at :data:`live_spec.batch.table.NSIDE`; ``None`` where the position is not known."""
-    if sky_deg is None:
-        return None
-    import astropy.units as u
-    from astropy_healpix.core import lonlat_to_healpix
-
-    return int(lonlat_to_healpix(sky_deg[0] * u.deg, sky_deg[1] * u.deg, table.NSIDE, order="nested"))
-
-
-def infer_set(
-    paths: Sequence[Path],
-    job: Job,
-    executor: Executor,
-    share: tuple[int, int] = (0, 1),
-    *,
-    shard_bytes: int = MOST_BYTES,
-    clock: Callable[[], float] = time.monotonic,
-) -> int:
-    """Work through all files; gives the exit code.
-
-    Args:
-        paths: Files and folders.
-        share: ``(i, n)``: of every n shards only the i-th, counted from 0.
-    """
+def infer_set(paths: Sequence[Path], job: Job, means: Means) -> int:
+    """Work through all files and folders at ``paths``; gives the exit code."""
     from live_spec.archive import UnreadableFile, parts
 
     job.out.mkdir(parents=True, exist_ok=True)
@@ -179,57 +136,4 @@ def infer_set(
                 files.append((file, name, parts(file)))
             except (UnreadableFile, OSError) as error:
                 failed.append(str(error))
-    shards = plan(files, shard_bytes)
-    mine = shards[share[0] :: share[1]]
-    progress = Progress(len(mine), clock)
-    done: dict[int, Done] = {}
-    for number, result in executor.run(Work(job), mine):
-        if isinstance(result, Failed):
-            first, last = mine[number].units[0], mine[number].units[-1]
-            failed.append(f"{first.name} to {last.name}: {result.why}")
-        else:
-            done[number] = result
-            progress.add(result)
-    failed += [sentence for _, one in sorted(done.items()) for sentence in one.failed]
-    for sentence in failed:
-        click.echo(f"live-spec: {sentence}", err=True)
-    names = [one.part for _, one in sorted(done.items()) if one.part]
-    if share[1] == 1:
-        manifest = {"schema": table.SCHEMA, "parts": names, "spectra": progress.n_spectra, "failed": failed}
-        (job.out / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-        if odd := len({p.name for p in job.out.glob("labels-*.parquet")} - set(names)):
-            click.echo(f"{odd} files there are of other inputs or another model; {MANIFEST} names ours", err=True)
-    click.echo(
-        f"{progress.n_spectra} spectra in {len(names)} files in {job.out}, {progress.n_again} of them already there"
-    )
-    return 1 if failed else 0
-
-
-class Progress:
-    """Says on standard error how far it is, how fast and how long it will take."""
-
-    def __init__(self, n_shards: int, clock: Callable[[], float]) -> None:
-        self._n_shards, self._clock = n_shards, clock
-        self._begun_s = self._told_s = clock()
-        self._n_done = self._n_new = 0
-        self.n_spectra = self.n_again = 0
-
-    def add(self, done: Done) -> None:
-        self._n_done += 1
-        self.n_spectra += done.n_spectra
-        self.n_again += done.again
-        self._n_new += 0 if done.again else done.n_spectra
-        now_s = self._clock()
-        if now_s - self._told_s >= TOLD_S:
-            self._told_s = now_s
-            click.echo(self.line(now_s), err=True)
-
-    def line(self, now_s: float) -> str:
-        """``shards 3 of 12, 384 spectra, 95 a second, 00:00:40 to go``; the rate is that of the new ones."""
-        took_s, made = now_s - self._begun_s, self._n_done - self.n_again
-        rate = self._n_new / took_s if took_s > 0 else 0.0
-        text = f"shards {self._n_done} of {self._n_shards}, {self.n_spectra} spectra"
-        if not made:
-            return text
-        left_s = round(took_s / made * (self._n_shards - self._n_done))
-        return f"{text}, {rate:.0f} a second, {left_s // 3600:02d}:{left_s // 60 % 60:02d}:{left_s % 60:02d} to go"
+    return work_through(Work(job), plan(files, means.shard_bytes), job.out, means, labels_table.SCHEMA, failed)

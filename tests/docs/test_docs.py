@@ -14,7 +14,7 @@ import click
 import pytest
 
 from live_spec.alarms import ALARMS, LEVELS
-from live_spec.batch.table import schema
+from live_spec.batch import labels_table, verdicts_table
 from live_spec.commands.config_keys import keys
 from live_spec.commands.main import COMMANDS, EXIT_CODES, cli
 from live_spec.events import Advice, TargetState, Verdict
@@ -63,7 +63,8 @@ def test_statement_30_every_schema_field_column_and_exit_code_is_in_the_referenc
     assert [name for name in reference.schemas() if f"`live-spec.{name}/" not in formats] == []
     for model in (Design, Exposure, VisitEnd, Heartbeat, Bye, FibreEntry):
         assert [name for name in model.model_fields if f"| `{name}` |" not in formats] == []
-    assert [name for name in schema({}).names if f"| `{name}` |" not in formats] == []
+    for table in (labels_table, verdicts_table):
+        assert [name for name in table.schema({}).names if f"| `{name}` |" not in formats] == []
     for document in (Advice, Snapshot):
         assert [field.name for field in fields(document) if f"| `{field.name}` |" not in documents] == []
     assert {*EXIT_CODES.values(), 0, 1, 2, 4, 75, 130} == {int(n) for n in re.findall(r"^\| (\d+) \|", commands, re.M)}

@@ -10,7 +10,7 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from live_specd.archive_visits import read_visits
+from live_specd.archive_visits import visits_among
 from live_specd.replay import DEFAULT, Speed, replay
 
 from live_spec import archive
@@ -35,7 +35,7 @@ def test_the_file_of_defaults_is_the_default() -> None:
 
 
 def test_the_visits_of_a_star_are_the_exposures_of_a_design_once_each_and_oldest_first() -> None:
-    visits, remarks = read_visits([SAMPLES, SAMPLES])
+    visits, remarks = visits_among([*archive.read(SAMPLES), *archive.read(SAMPLES)])
     assert {visit.star: len(visit.exposures) for visit in visits} == {
         "2M17335483-2753043": 3,
         "2M19485057+5005279": 1,

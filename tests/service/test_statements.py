@@ -78,7 +78,7 @@ def test_statement_19_nothing_but_our_own_processes_and_the_operators_program_is
         if started_by(path)
     }
     assert "notify" in starters
-    for allowed in ("notify", "inference", "demo"):
+    for allowed in ("notify", "inference", "stage"):
         starters.pop(allowed)
     for name, calls in starters.items():  # compilers and version lookups of the network's side
         assert name.startswith("engine") or name in ("doctor", "report_pages"), f"{name} starts {calls}"

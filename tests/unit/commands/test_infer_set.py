@@ -16,9 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from helpers.bundles import bundle, spectra
+from helpers.processes import children, descends
 from helpers.waiting import until
 
-from live_spec.commands.infer_set import Progress, healpix
+from live_spec.batch.table import healpix
+from live_spec.commands.many import Done, Progress
 from live_spec.labels import LABELS
 
 N_FILES, N_EACH = 5, 12
@@ -114,7 +116,7 @@ def test_ray_gives_the_same_bytes_though_one_of_its_workers_is_killed(archive, u
     until(lambda: any(tmp_path.glob("labels-*")) or process.poll() is not None, "a first part", 200.0)
     for line in subprocess.run(["ps", "-eo", "pid,sid,args"], capture_output=True, text=True).stdout.splitlines():
         pid, _, arguments = line.split(None, 2)
-        if arguments.startswith("ray::do") and descends(int(pid), process.pid):
+        if arguments.startswith("ray::Worker") and descends(int(pid), process.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(pid), signal.SIGKILL)
             break
@@ -122,28 +124,13 @@ def test_ray_gives_the_same_bytes_though_one_of_its_workers_is_killed(archive, u
     assert files(tmp_path) == files(undisturbed)
 
 
-def children(pid):
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
-
-
-def descends(pid, ancestor):
-    while pid > 1:
-        if pid == ancestor:
-            return True
-        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    return False
-
-
 def test_progress_gives_the_rate_of_what_is_new_and_the_time_to_go():
-    from live_spec.commands.infer_set import Done
-
     now_s = [100.0]
-    progress = Progress(4, lambda: now_s[0])
-    progress.add(Done("a", 50, (), again=True))
+    progress = Progress([10, 20, 30, 40], lambda: now_s[0])
+    progress.add(2, Done("a", 50, (), again=True))
     assert progress.line(101.0) == "shards 1 of 4, 50 spectra"
-    progress.add(Done("b", 60, (), again=False))
-    assert progress.line(120.0) == "shards 2 of 4, 110 spectra, 3 a second, 00:00:40 to go"
+    progress.add(1, Done("b", 60, (), again=False))  # 20 bytes in 20 s: the other 50 take 50 s
+    assert progress.line(120.0) == "shards 2 of 4, 110 spectra, 3 a second, 00:00:50 to go"
 
 
 @pytest.mark.slow

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.screens import ADVICE, NO_ADVICE, STOP, fibres, field
-from live_specd.demo import against_truth, ending, free_endpoints
+from live_specd.demo import against_truth, ending
+from live_specd.stage import free_endpoints
 
 from live_spec.config import parse
 from live_spec.events import Verdict
