@@ -13,7 +13,7 @@ help:
 	@echo "make docs   the pages of docs/ as a site in build/docs"
 	@echo "make bundle the default network from nothing: spectra, training, calibration (under three hours)"
 	@echo "make fuzz   a million hostile messages to every decoder (N=... SEED=...)"
-	@echo "make kills  2000 times kill -9 of a source, the daemon, its worker or a bridge (CYCLES=... SEED=...)"
+	@echo "make kills  2000 times kill -9 of a source, the daemon, its worker or a bridge (CYCLES=... SEED=..., Ctrl-C judges what was done)"
 	@echo "make chaos  2000 simulated nights of faults and every mutant of the protocol (N=... SEED=..., ONLY=seed shows one)"
 	@echo "make chaos-release  a hundred thousand of them, after 'make kills' (N=... SEED=...)"
 	@echo "make soak   half an hour of 300 fibres every ten seconds: does anything grow? (MINUTES=...)"

@@ -97,7 +97,9 @@ class Daemon:
         n_ready = self.log.count("ready, waiting")
         with (self.folder / "log").open("ab") as log:
             command = [sys.executable, "-m", self.program, "serve", "--config", str(config), *options]
-            self.process = subprocess.Popen(command, stderr=log, stdout=log, env=path_with_tests())
+            self.process = subprocess.Popen(  # in a session of its own: Ctrl-C is for who runs it, not for the daemon
+                command, stderr=log, stdout=log, env=path_with_tests(), start_new_session=True
+            )
         if wait:
             until(
                 lambda: self.log.count("ready, waiting") > n_ready or self.ended, f"a daemon is ready: {self.log}", 60.0

@@ -3,6 +3,8 @@ talk over loopback with keys. One of them after the other is killed at a random 
 everything must be as in a run of the same input that nothing happened to.
 
     python -m helpers.kills [--cycles 2000] [--seed 1] [--folder DIR]
+
+Ctrl-C ends the killing, not the run: what was done so far is judged.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -45,6 +48,8 @@ PATIENCE_S = 180.0
 """Without an advice for so long the run has failed."""
 LONGEST_S = 3600.0
 """For the undisturbed run of the same input."""
+TELL = 100
+"""Kills from one line of progress to the next."""
 BELOW_EPHEMERAL = range(20_000, 32_000)
 """Ports that no outgoing connection is given: one that tries for a dead listener could otherwise take its place."""
 
@@ -107,7 +112,9 @@ class Site:
             assert process is not None
         else:
             with (self.folder / f"{name}.log").open("ab") as log:
-                process = subprocess.Popen(self._command(name), stdout=log, stderr=log, env=path_with_tests())
+                process = subprocess.Popen(
+                    self._command(name), stdout=log, stderr=log, env=path_with_tests(), start_new_session=True
+                )
         self.running[name] = process
 
     def kill(self, name: str) -> None:
@@ -164,12 +171,15 @@ class Reaper:
         spectrum that kills: another row of the table, in which the answer is given up."""
         self._ready_at = 0
 
-    def run(self, cycles: int) -> None:
+    def run(self, cycles: int, stop: threading.Event) -> None:
+        """Kill ``cycles`` times, or until ``stop`` is set."""
         site = self._site
         self._starting()
         for name in ("bridge", "source"):
             site.start(name)
-        while self.kills.total() < cycles:
+        while self.kills.total() < cycles and not stop.is_set():
+            if self.kills.total() % TELL == 0 and self.kills:
+                sys.stderr.write(f"{self.kills.total()} kills, {self._n_advice} advice\n")
             self._wait()
             total = self.kills.total() + SLACK
             short = {name: max(share * total - self.kills[name], 0.01) for name, share in SHARES.items()}
@@ -282,8 +292,13 @@ def outcome(daemon: Daemon) -> Outcome:
     return Outcome(list(exposures), answers, daemon.advice(), spectra)
 
 
-def run(folder: Path, bundle: Path, cycles: int, seed: int) -> tuple[Counter[str], str]:
+def run(
+    folder: Path, bundle: Path, cycles: int, seed: int, stop: threading.Event | None = None
+) -> tuple[Counter[str], str]:
     """A run with kills and one without; gives the kills by process, and in a line what came out.
+
+    Args:
+        stop: Ends the killing before its time.
 
     Raises:
         AssertionError: When anything was lost, changed or done twice.
@@ -292,7 +307,7 @@ def run(folder: Path, bundle: Path, cycles: int, seed: int) -> tuple[Counter[str
     site = Site(folder / "killed", bundle)
     reaper = Reaper(site, random.Random(seed))
     try:
-        reaper.run(cycles)
+        reaper.run(cycles, stop or threading.Event())
         site.enough()
         finish(site, reaper.watch)
     finally:
@@ -337,7 +352,9 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(dir=options.folder, prefix="kills-"))
     bundle(passes=4).save(folder / "bundle")
     known_answer.record(folder / "bundle")
-    _, said = run(folder, folder / "bundle", options.cycles, options.seed)
+    stop = threading.Event()
+    signal.signal(signal.SIGINT, lambda number, frame: stop.set())
+    _, said = run(folder, folder / "bundle", options.cycles, options.seed, stop)
     sys.stdout.write(said + "\n")
     shutil.rmtree(folder)
 

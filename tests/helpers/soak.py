@@ -19,7 +19,7 @@ import time
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 
 from live_specd.memory import growth, resident
@@ -34,10 +34,10 @@ N_FIELDS, PER_VISIT = 3, 6
 WARM_UP = 1 / 3
 """Share of the time that is not judged."""
 N_BLOCKS = 8
-FLAT_PER_HOUR = 0.02
-"""Growth of memory that counts as none: a malloc that has not yet found its level in minutes is no leak of hours."""
-SOME_BYTES = 5e6
-"""And what counts as none whatever the share."""
+FLAT = 0.05
+"""Share of the memory by which it may grow in the time that is judged: a smaller leak takes a longer soak to see."""
+SAMPLE_S = 1.0
+"""Often enough to see what a visit gives back at its end, before the next one takes it."""
 
 
 @dataclass(frozen=True)
@@ -58,20 +58,19 @@ def sample(pid: int, at_s: float) -> Sample:
 def grown(samples: Sequence[Sample], whose: str) -> list[str]:
     """What has grown after the warm-up, in sentences; empty when all is flat, and not empty when nothing can be said.
 
-    Memory grows when the least of each block rises by more than :data:`FLAT_PER_HOUR`; descriptors and threads when the
-    second half of the time has more than the first ever had.
+    Memory grows when the least of the blocks rises by more than :data:`FLAT`; descriptors and threads when the second
+    half of the time has more than the first ever had.
     """
     start_s, end_s = samples[0].at_s, samples[-1].at_s
     judged = [s for s in samples if s.at_s >= start_s + WARM_UP * (end_s - start_s)]
-    per_s = growth([(s.at_s, s.n_bytes) for s in judged], (1 - WARM_UP) * (end_s - start_s) / N_BLOCKS + 1e-6)
+    judged_s = end_s - judged[0].at_s
+    per_s = growth([(s.at_s, s.n_bytes) for s in judged], judged_s / N_BLOCKS + 1e-6)
     if per_s is None:
         return [f"the {whose} was not watched for long enough"]
     found = []
     least = min(s.n_bytes for s in judged)
-    if 3600 * per_s > max(FLAT_PER_HOUR * least, SOME_BYTES):
-        found.append(
-            f"the memory of the {whose} grows by {3600 * per_s / 1e6:.1f} MB per hour, of {least / 1e6:.0f} MB"
-        )
+    if judged_s * per_s > FLAT * least:
+        found.append(f"the memory of the {whose} grows by {3600e-6 * per_s:.0f} MB per hour, of {least / 1e6:.0f} MB")
     half = len(judged) // 2
     for what in ("descriptors", "threads"):
         first, second = (max(getattr(s, what) for s in part) for part in (judged[:half], judged[half:]))
@@ -126,15 +125,15 @@ def soak(folder: Path, bundle: str, minutes: float, n_fibres: int, period_s: flo
             pids = {"daemon": daemon.process.pid, "worker": daemon.worker_pid()}
             night, began_s = Night(feed, n_fibres), time.monotonic()
             for turn in count():
-                at_s = time.monotonic() - began_s
-                if at_s > 60 * minutes:
+                if time.monotonic() - began_s > 60 * minutes:
                     break
-                for name, pid in pids.items():
-                    seen[name].append(sample(pid, at_s))
-                if turn % max(1, round(60 / period_s)) == 0:
-                    say(at_s, seen, counters(health))
                 night.send()
-                time.sleep(max(0.0, began_s + (turn + 1) * period_s - time.monotonic()))
+                while (at_s := time.monotonic() - began_s) < (turn + 1) * period_s:
+                    for name, pid in pids.items():
+                        seen[name].append(sample(pid, at_s))
+                    time.sleep(SAMPLE_S)
+                if seen["worker"] and turn % max(1, round(60 / period_s)) == 0:
+                    say(at_s, seen, counters(health))
             feed.drain(120.0, handled=True)
             found = counters(health)
         say(time.monotonic() - began_s, seen, found)
@@ -145,7 +144,16 @@ def soak(folder: Path, bundle: str, minutes: float, n_fibres: int, period_s: flo
         bridge.kill()
         bridge.wait()
     lost = [f"{found[what]:.0f} {what}" for what in ("gaps", "refused", "contradictions") if found[what]]
+    for name, samples in seen.items():
+        least = [min(s.n_bytes for s in part) / 1e6 for part in parts(samples, N_BLOCKS)]
+        sys.stdout.write(f"least of the {name}'s memory, MB: {' '.join(f'{value:.0f}' for value in least)}\n")
     return [*(words for name in seen for words in grown(seen[name], name)), *lost]
+
+
+def parts(samples: Sequence[Sample], n: int) -> list[Sequence[Sample]]:
+    """The samples in ``n`` parts of about the same length."""
+    edges = [len(samples) * i // n for i in range(n + 1)]
+    return [samples[a:b] for a, b in pairwise(edges) if b > a]
 
 
 def say(at_s: float, seen: dict[str, list[Sample]], found: dict[str, float]) -> None:

@@ -24,8 +24,8 @@ def test_what_is_flat_after_the_warm_up_is_flat() -> None:
 @pytest.mark.parametrize(
     ("hold", "words"),
     [
-        (lambda i: (400 + 0.1 * i, 31, 12), "the memory of the daemon grows by 36.0 MB per hour, of 406 MB"),
-        (lambda i: (400 + 180 * (i % 6) / 6 + 0.1 * i, 31, 12), "the memory of the daemon grows by"),
+        (lambda i: (400 + 0.2 * i, 31, 12), "the memory of the daemon grows by 72 MB per hour, of 412 MB"),
+        (lambda i: (400 + 180 * (i % 6) / 6 + 0.2 * i, 31, 12), "the memory of the daemon grows by"),
         (lambda i: (400, 31 + i // 60, 12), "the daemon has 33 descriptors, in the first half at most 32"),
         (lambda i: (400, 31, 12 + (i > 170)), "the daemon has 13 threads, in the first half at most 12"),
     ],
