@@ -29,7 +29,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from helpers.locked import key_folder
 from live_specd import sockets
 from live_specd.ingest import Ingest
-from live_specd.journal import Journal, Kind, segments
+from live_specd.journal import Journal
+from live_specd.records import Kind, segments
 from machine import circumstances, report
 
 from live_spec.client import Feed

@@ -26,7 +26,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from helpers.bundles import bundle
 from helpers.daemons import Daemon, free_port
-from live_specd.journal import segments
+from live_specd.records import segments
 from machine import circumstances, report, spread
 
 from live_spec.client import Feed

@@ -13,7 +13,7 @@ import numpy as np
 from live_spec.events import LabelsPredicted, PredictionFailed
 from live_spec.labels import LABELS, symbol
 from live_spec.wire.predictions import answer_from_bytes
-from live_specd.journal import Kind, Record, read_journal
+from live_specd.records import Kind, Record, read_journal
 
 LIMIT: Final = 0.02
 """Largest median change of a sigma, or of a value in units of its sigma, that is called agreement: rounding of another

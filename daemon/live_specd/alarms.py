@@ -20,9 +20,10 @@ from live_spec.core.alarms import AlarmBook, Change, ended, raised, told
 from live_spec.core.messages import alarm_json
 from live_spec.events import Action, Advice, Event, RaiseAlarm
 from live_spec.snapshot import Alarm
-from live_specd.journal import Journal, Kind, Record
+from live_specd.journal import Journal
 from live_specd.notify import Notifier
 from live_specd.publisher import utc
+from live_specd.records import Kind, Record
 
 DISK_LOW_BYTES = 2 << 30
 """A night of 300 fibres and 100 exposures writes about this much."""

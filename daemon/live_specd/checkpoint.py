@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 import live_spec
 import live_specd
 from live_specd.freeze import Freezer, thaw
-from live_specd.journal import Place, stands
+from live_specd.records import Place, stands
 
 TREE = "checkpoint.tree"
 CRC_DIGITS = 8

@@ -40,8 +40,8 @@ from live_spec.events import (
 )
 from live_spec.wire.predictions import answer_from_bytes, request_key
 from live_specd.daemon import Refused
-from live_specd.journal import Kind, Record, read_journal
 from live_specd.playback import part_of, rehearse
+from live_specd.records import Kind, Record, read_journal
 from live_specd.replay_set import verdicts_in
 from live_specd.stretch import stretch
 from live_specd.translate import Translator

@@ -29,8 +29,9 @@ from live_spec.events import OVERRIDE_ACTIONS, OVERRIDE_REASONS, OverrideRecorde
 from live_specd import sockets
 from live_specd.alarms import change_record
 from live_specd.health import Health
-from live_specd.journal import Journal, Kind, Record
+from live_specd.journal import Journal
 from live_specd.keys import CONNECT, KEY, own_key
+from live_specd.records import Kind, Record
 
 log = logging.getLogger("live_specd")
 

@@ -26,9 +26,10 @@ from live_specd.decisions import TABLE, BadTable, Decisions
 from live_specd.health import Guard, Health
 from live_specd.inference import Inference, ModelInfo, WorkerFailed
 from live_specd.ingest import Ingest
-from live_specd.journal import Damage, Journal, JournalInUse, Kind, NewerJournal, Record, read_journal
+from live_specd.journal import Journal, JournalInUse
 from live_specd.outbox import Outbox
 from live_specd.reception import inboxes_of
+from live_specd.records import Damage, Kind, NewerJournal, Record, read_journal
 from live_specd.reload import Reload, Request
 from live_specd.service import Service
 from live_specd.watchman import Watchman

@@ -10,9 +10,9 @@ import numpy as np
 
 from live_spec.core.nights_by_mjd import DAY_NS, sjd
 from live_spec.labels import LABELS
-from live_specd.journal import journals, skim
 from live_specd.night import Night, add, final_sigmas
 from live_specd.night_forecast import summary
+from live_specd.records import journals, skim
 
 NIGHTS = 30
 

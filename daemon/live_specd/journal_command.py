@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from live_specd.journal import segments
+from live_specd.records import segments
 
 FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
 

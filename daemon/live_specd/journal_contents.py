@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from live_specd.decisions import TABLE, Decisions
-from live_specd.journal import Damage, Journal, Kind, Record, outlines, read_journal, segments
+from live_specd.journal import Journal
 from live_specd.publisher import utc
 from live_specd.reception import inboxes_of
+from live_specd.records import Damage, Kind, Record, outlines, read_journal, segments
 
 ROW_GROUP, GROUP_BYTES = 1000, 64 << 20
 

@@ -21,8 +21,8 @@ from live_spec.wire.messages import Design, Exposure, VisitEnd, header_from_byte
 from live_spec.wire.predictions import answer_from_bytes
 from live_specd.alarms import change_of
 from live_specd.control import override_of
-from live_specd.journal import Damage, Kind, Record, read_journal
 from live_specd.reception import contradiction_of, gap_of
+from live_specd.records import Damage, Kind, Record, read_journal
 from live_specd.reload import told_of
 from live_specd.stretch import stretch
 

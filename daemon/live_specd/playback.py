@@ -19,7 +19,7 @@ from live_spec.wire.messages import Design, Exposure, header_from_bytes
 from live_specd.archive_visits import ArchivedVisit, announce, expose, visits_among
 from live_specd.control import ask, endpoint, override_of, request_of
 from live_specd.daemon import Refused
-from live_specd.journal import Damage, Kind, read_journal, segments
+from live_specd.records import Damage, Kind, read_journal, segments
 from live_specd.rehearsal import Rehearsal
 
 SPECTRA = ("*.fits", "*.fits.gz", "*.npz", "*.parquet")

@@ -24,7 +24,7 @@ from live_spec.core.visit import Judged
 from live_spec.evaluation.promotion import may_advise, quorum_was_met
 from live_spec.events import Advice, LabelsPredicted, Verdict
 from live_specd.daemon import Refused
-from live_specd.journal import journals
+from live_specd.records import journals
 
 if TYPE_CHECKING:
     from live_specd.compare import Night  # playing nights loads much that a daemon which only asks has no use for

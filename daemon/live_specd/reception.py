@@ -21,7 +21,8 @@ from live_spec.wire.frames import Message, from_frames
 from live_spec.wire.messages import BadMessage, Bye, Heartbeat, canonical, header_from_bytes, header_to_bytes
 from live_spec.wire.ordering import Gap, Inbox
 from live_spec.wire.reports import Report, report_to_bytes
-from live_specd.journal import Damage, Journal, Kind, Record
+from live_specd.journal import Journal
+from live_specd.records import Damage, Kind, Record
 
 GAP_S = 0.25
 """How long a missing message may be late before it is asked for."""

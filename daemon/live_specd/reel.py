@@ -26,8 +26,8 @@ from live_spec.wire.messages import BadMessage
 from live_spec.wire.predictions import answer_from_bytes, request_key
 from live_specd.alarms import change_of
 from live_specd.excerpt import windows_of
-from live_specd.journal import Kind, Record, read_journal
 from live_specd.publisher import utc
+from live_specd.records import Kind, Record, read_journal
 from live_specd.reload import told_of
 from live_specd.translate import Translator
 

@@ -24,7 +24,7 @@ from live_spec.core.advisor import can_advise
 from live_spec.events import Configured
 from live_specd.health import notify
 from live_specd.inference import Inference, ModelInfo, WorkerFailed
-from live_specd.journal import Kind, Record
+from live_specd.records import Kind, Record
 
 FIXED = ("io", "notify", "health", "security")
 """Sections that are read at a start alone: sockets are bound once."""

@@ -21,11 +21,11 @@ from live_spec.config import Config, load
 from live_specd.agreement import Agreement, agreement, answers_of
 from live_specd.daemon import Refused
 from live_specd.decisions import TABLE, Decisions
-from live_specd.journal import segments
 from live_specd.logs import start_logging
 from live_specd.pictures import is_terminal
 from live_specd.playback import AT_ONCE, Part, Played, part_of, rehearse
 from live_specd.player import show_night
+from live_specd.records import segments
 from live_specd.replay_set import replay_set
 
 SCHEMA = "live-spec.replay/1"

@@ -33,9 +33,9 @@ from live_specd.agreement import agreement, answers_of
 from live_specd.archive_visits import visits_among
 from live_specd.daemon import Refused
 from live_specd.inference import Inference, ModelInfo, WorkerFailed
-from live_specd.journal import Kind, NewerJournal, segments, skim
 from live_specd.logs import start_logging
 from live_specd.playback import Part, rehearse
+from live_specd.records import Kind, NewerJournal, segments, skim
 
 JOURNAL = ".log"
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
@@ -43,20 +43,21 @@ from live_specd.freeze import NotStorable
 from live_specd.health import Health
 from live_specd.inference import Inference, ModelInfo
 from live_specd.ingest import Ingest
-from live_specd.journal import Damage, Journal, Kind, Record
+from live_specd.journal import Journal
 from live_specd.logs import say_advice
 from live_specd.memory import Memory, limit
 from live_specd.outbox import Outbox
 from live_specd.publisher import Publisher
+from live_specd.records import Damage, Kind, Record
 from live_specd.reload import Crew, NotTaken, Reload, Seat, record_of, refusal_record, told_of
+from live_specd.rounds import Rounds
 from live_specd.translate import Translator
-from live_specd.watchman import Watchman, trouble_record
+from live_specd.watchman import Watchman
 
 WAIT_S = 0.1
 """Longest wait for anything, so that a stop request is seen."""
 DRAIN_S = 20.0
 """How long a stopping daemon waits for an answer it has asked for."""
-TOLD_PER_S = 5
 SLOW_S = 30.0
 """From an exposure's last message to its advice: a tenth of the shortest time to the next one."""
 
@@ -114,13 +115,11 @@ class Service:
             journal, config.notify, publish=self._publisher.alarm, remark=self._remark,
             changed=self._publisher.changed, live=source == "LIVE",
         )  # fmt: skip
-        self._control, self._watchman, self._outbox = control, watchman, outbox
-        self._health, self._reload = health or Health(), reload
+        self.rounds = Rounds(journal, self._alarms, self._publisher, wall_ns, watchman=watchman, outbox=outbox)
+        self._control, self._health, self._reload = control, health or Health(), reload
         self._seat = Seat(Crew(config, model, inference), lambda: self._health.beat("main"))
         self._memory = Memory(lambda: filter(None, (os.getpid(), inference.pid)), limit())
         self._health.watch_memory(self._memory)
-        self._overdue: str | None = None
-        self._is_unsafe = False
         self._reader = journal.reader(saved.place if saved else None)
         self._events: deque[Event] = deque()
         self._questions: deque[PredictLabels] = deque()
@@ -130,7 +129,6 @@ class Service:
         self._journalled: set[str] = set()
         self._replay_to = journal.last_number
         self._handled: dict[str, tuple[int, int]] = {}
-        self._told_ns: defaultdict[str, deque[int]] = defaultdict(lambda: deque(maxlen=TOLD_PER_S))
         self._checkpoints, self._is_due = checkpoints, False
         if saved is not None:
             self._handled, self._journalled = dict(saved.state["handled"]), saved.state["journalled"]
@@ -164,42 +162,8 @@ class Service:
         """Go through what the journal holds, publishing nothing; an answer that is missing is asked for again."""
         while not stop.is_set() and self._recovering:
             self.turn()
-        self._is_unsafe = self._translator.unsafe is not None
+        self.rounds.is_unsafe = self._translator.unsafe is not None
         self._put_aside()
-
-    def look_at_locks(self) -> None:
-        """Write down when the sockets become unsafe and when they are safe again; tell who was refused."""
-        trouble = self._watchman.trouble if self._watchman else None
-        if (trouble is not None) != self._is_unsafe:
-            self._is_unsafe = trouble is not None
-            self._journal.append(Kind.EVENT, trouble_record(trouble))
-            if trouble is not None:
-                log.error("no advice: %s", trouble)
-                self._alarms.raised(RaiseAlarm("access", "critical", trouble))
-            else:
-                self._alarms.over("access", "locks that hold")
-        if self._watchman is not None:
-            self._tell("access", self._watchman.reports)
-            if self._watchman.is_quiet and not self._is_unsafe:
-                self._alarms.over("access", "nobody refused for ten minutes")
-            self._publisher.admit(self._watchman.generation)
-            if self._outbox is not None:
-                self._outbox.admit(self._watchman.generation)
-
-    def deliver(self) -> None:
-        """Send what telescope control has not dealt with, and say when it does not seem to listen."""
-        if self._outbox is None:
-            return
-        self._outbox.beat(self._wall_ns() / 1e9)
-        self._tell("access", self._outbox.reports)
-        overdue = self._outbox.overdue
-        if overdue != self._overdue:
-            if overdue is not None:
-                log.error("%s", overdue)
-                self._alarms.raised(RaiseAlarm("slow", "serious", overdue))
-            else:
-                self._alarms.over("slow", "every decision dealt with")
-        self._overdue = overdue
 
     @property
     def _recovering(self) -> bool:
@@ -217,10 +181,10 @@ class Service:
         try:
             while not stop.is_set():
                 self.turn()
-                self._tell("input-bad", ingest.reports)
-                self._tell("model-mismatch", self._inference.reports)
-                self.look_at_locks()
-                self.deliver()
+                self.rounds.tell("input-bad", ingest.reports)
+                self.rounds.tell("model-mismatch", self._inference.reports)
+                self.rounds.look_at_locks()
+                self.rounds.deliver()
                 self._look_at_reload()
                 self._publisher.beat()
                 self._measure()
@@ -322,7 +286,7 @@ class Service:
             self._handle(self._answers[key])
         else:
             if missing := self._seat.take(self._advisor.bundle, self._advisor.config):
-                self._alarm("model-mismatch", missing)
+                self.rounds.alarm("model-mismatch", missing)
             self._inference.ask(question, key)
             self._asked = key
 
@@ -340,7 +304,9 @@ class Service:
             self._journal.append(Kind.ADVICE, advice.id.encode(), stored)
             self._journalled.add(advice.id)
         if known is not None and known != body:
-            self._alarm("model-mismatch", f"advice {advice.id} comes out different now; what was published stands")
+            self.rounds.alarm(
+                "model-mismatch", f"advice {advice.id} comes out different now; what was published stands"
+            )
         if known is None and self._record is not None:
             self._publisher.latency_s = (self._wall_ns() - self._record.at_ns) / 1e9
             say_advice(log, advice, stored, self._publisher.latency_s)
@@ -386,22 +352,9 @@ class Service:
             self._alarms.check_room(self._memory.look(self._wall_ns() / 1e9))
         self._inference.poll(0.0)
 
-    def _tell(self, kind: str, reports: deque[str]) -> None:
-        """Sentences of the other threads and processes become log lines and alarms, at most five a second."""
-        told_ns = self._told_ns[kind]
-        if reports and (len(told_ns) < TOLD_PER_S or self._wall_ns() > told_ns[0] + 1_000_000_000):
-            told_ns.append(self._wall_ns())
-            text, more = reports.popleft(), len(reports)
-            reports.clear()
-            self._alarm(kind, f"{text} (and {more} more)" if more else text)
-
-    def _alarm(self, kind: str, text: str) -> None:
-        log.warning("%s: %s", kind, text)
-        self._alarms.raised(RaiseAlarm(kind, "warning", text))
-
     def begin(self) -> None:
         """Write down what must be on record before anything comes in."""
-        self.look_at_locks()
+        self.rounds.look_at_locks()
         self._started()
 
     def _started(self) -> None:

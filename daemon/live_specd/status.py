@@ -97,7 +97,7 @@ def watch(
 def earlier(folder: Path, since_ns: int, *, as_json: bool) -> Iterator[str]:
     """The advice that a journal holds from a moment on, a line each."""
     from live_spec.core.messages import advice_from_json
-    from live_specd.journal import Kind, Record, read_journal
+    from live_specd.records import Kind, Record, read_journal
 
     for record in read_journal(folder):
         if not isinstance(record, Record) or record.kind is not Kind.ADVICE or record.at_ns < since_ns:

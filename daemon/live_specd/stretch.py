@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from live_spec.core.nights_by_mjd import DAY_NS, Between, sjd
-from live_specd.journal import Damage, Kind, Record, journals, outlines, read_segment, segments
+from live_specd.records import Damage, Kind, Record, journals, outlines, read_segment, segments
 
 ONE_RUN_NS: Final = DAY_NS // 2
 """A journal shorter than this is of one night, or of one replay, whatever the clock says in between."""

@@ -14,8 +14,8 @@ from live_spec.wire.frames import Message, design_from
 from live_spec.wire.messages import BadMessage, Design, Exposure, VisitEnd, header_from_bytes, shorten
 from live_specd.control import override_of
 from live_specd.front_end import FrontEnd
-from live_specd.journal import Kind, Record
 from live_specd.reception import contradiction_of, gap_of
+from live_specd.records import Kind, Record
 from live_specd.reload import configured_of
 from live_specd.watchman import trouble_of
 

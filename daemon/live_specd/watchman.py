@@ -21,7 +21,7 @@ from live_spec.curve.canary import Bound, attack, stranger
 from live_spec.curve.door import Doorkeeper
 from live_specd import sockets
 from live_specd.health import Health
-from live_specd.journal import Record
+from live_specd.records import Record
 
 log = logging.getLogger("live_specd")
 

@@ -48,7 +48,7 @@ EXIT_CODES = {
     "live_spec.archive.spectrum.UnreadableFile": 5,
     "live_spec.curve.keys.BadKey": 3,
     "live_spec.nets.bundle.BundleError": 6,
-    "live_specd.journal.NewerJournal": 5,
+    "live_specd.records.NewerJournal": 5,
 }
 """Users' mistakes by the full name of the exception, so that naming them imports nothing."""
 

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from astropy.io import fits
-from live_specd.journal import Journal, Kind, Record, read_segment
+from live_specd.journal import Journal
+from live_specd.records import Kind, Record, read_segment
 from live_specd.sockets import Context
 
 from helpers import bundles

@@ -14,8 +14,9 @@ import pyarrow as pa
 import zmq
 from live_specd.control import Control, request_of
 from live_specd.decisions import Decisions
-from live_specd.journal import Journal, Kind, Record
+from live_specd.journal import Journal
 from live_specd.outbox import Outbox
+from live_specd.records import Kind, Record
 from live_specd.sockets import Context
 from live_specd.translate import Translator
 from zmq.utils import z85

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 from live_specd.compare import Night
-from live_specd.journal import Journal, Kind
+from live_specd.journal import Journal
+from live_specd.records import Kind
 
 from helpers.night import Surrogate, config, design, exposure
 from live_spec.config import Config

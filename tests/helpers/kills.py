@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from live_specd.checkpoint import Checkpoints
-from live_specd.journal import Kind, Record, read_journal
+from live_specd.records import Kind, Record, read_journal
 
 from helpers.daemons import Daemon, path_with_tests
 from helpers.kill_source import FIELD

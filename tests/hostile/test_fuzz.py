@@ -18,7 +18,8 @@ from helpers.fuzz import Frames, Target, bent, fuzz, tried
 from helpers.fuzz_targets import all_targets
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from live_specd.journal import Journal, Kind
+from live_specd.journal import Journal
+from live_specd.records import Kind
 
 from live_spec.client.sender import Sender
 from live_spec.core.messages import BadDocument, advice_from_json

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from live_specd.agreement import LIMIT, agreement, answers_of
-from live_specd.journal import Journal, Kind, Record, read_journal
+from live_specd.journal import Journal
+from live_specd.records import Kind, Record, read_journal
 from live_specd.replay import replay
 
 from live_spec import archive

@@ -15,8 +15,8 @@ from helpers.daemons import Daemon, Field, free_port
 from helpers.waiting import until
 from live_specd.alarms import change_of
 from live_specd.control import acknowledged
-from live_specd.journal import Record, read_journal
 from live_specd.notify import WAITING, Notifier
+from live_specd.records import Record, read_journal
 
 from live_spec.client import Feed
 from live_spec.core.alarms import Change

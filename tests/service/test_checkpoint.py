@@ -18,7 +18,8 @@ from helpers.night import Surrogate, config, design, exposure
 from helpers.waiting import until
 from live_specd.checkpoint import CRC_DIGITS, TREE, Checkpoints, Unusable
 from live_specd.freeze import Freezer, NotStorable, thaw
-from live_specd.journal import Journal, Kind
+from live_specd.journal import Journal
+from live_specd.records import Kind
 from numpy.typing import NDArray
 
 from live_spec.client import Feed

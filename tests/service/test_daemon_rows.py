@@ -17,8 +17,8 @@ from helpers.waiting import until
 from live_specd import sockets
 from live_specd.daemon import Clock
 from live_specd.decisions import SCHEMA_VERSION, Decisions
-from live_specd.journal import Kind, Record
 from live_specd.publisher import Publisher
+from live_specd.records import Kind, Record
 
 from live_spec.core.messages import snapshot_from_json
 

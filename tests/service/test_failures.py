@@ -10,7 +10,8 @@ import pytest
 from helpers.daemons import Field
 from live_specd.daemon import Refused, run
 from live_specd.decisions import Decisions
-from live_specd.journal import Journal, read_journal
+from live_specd.journal import Journal
+from live_specd.records import read_journal
 from live_specd.rehearsal import Rehearsal
 
 from live_spec.config import Config
@@ -72,7 +73,7 @@ def test_an_endpoint_that_cannot_be_bound_is_said_before_anything_is_loaded(tmp_
 
 
 def test_fresh_sets_the_earlier_night_aside(tmp_path: Path) -> None:
-    from live_specd.journal import Kind
+    from live_specd.records import Kind
 
     for night in (1, 2):
         journal = Journal(tmp_path, lambda: 0, fresh=True)

@@ -15,8 +15,9 @@ import pytest
 import zmq
 from helpers.waiting import until
 from live_specd.ingest import Ingest
-from live_specd.journal import Journal, Kind, Record, outlines, read_journal, segments
+from live_specd.journal import Journal
 from live_specd.reception import gap_of, inboxes_of
+from live_specd.records import Kind, Record, outlines, read_journal, segments
 
 from live_spec.client import Feed, FeedError
 from live_spec.client.line import Line

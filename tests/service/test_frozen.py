@@ -20,8 +20,9 @@ from helpers.waiting import until
 from live_specd import sockets
 from live_specd.decisions import Decisions
 from live_specd.ingest import Ingest
-from live_specd.journal import Journal, Kind, Record, read_journal
+from live_specd.journal import Journal
 from live_specd.outbox import Outbox
+from live_specd.records import Kind, Record, read_journal
 
 from live_spec.client import Feed
 from live_spec.core.messages import advice_json

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from live_specd.journal import Journal, Kind, Record, read_journal
+from live_specd.journal import Journal
 from live_specd.reception import GAP_S, RETRY_S, Reception, contradiction_of, gap_of, inboxes_of
+from live_specd.records import Kind, Record, read_journal
 from live_specd.translate import Translator
 
 from live_spec.events import InputLost

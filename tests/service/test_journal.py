@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from live_specd import journal as journal_module
 from live_specd.decisions import Decisions
-from live_specd.journal import Damage, Journal, JournalInUse, Kind, Record, read_journal
+from live_specd.journal import Journal, JournalInUse
+from live_specd.records import ALIGN, Damage, Kind, Record, read_journal
 
 
 def opened(folder: Path) -> Journal:
@@ -51,7 +52,7 @@ def test_row_torn_write_at_any_byte_is_kept_aside_and_cut_away(tmp_path: Path) -
     for item in read_journal(tmp_path / "whole"):
         assert isinstance(item, Record)
         ends.append(ends[-1] + item.size)
-    padding = range(ends[3] - journal_module.ALIGN, ends[3])  # cut in there, the record itself is whole
+    padding = range(ends[3] - ALIGN, ends[3])  # cut in there, the record itself is whole
     for cut in sorted({*range(ends[2] + 1, ends[3], 7), *padding}):
         folder = tmp_path / f"cut-{cut}"
         folder.mkdir()

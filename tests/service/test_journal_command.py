@@ -16,9 +16,10 @@ from click.testing import CliRunner, Result
 from helpers.journals import record_night
 from live_specd import journal as journal_module
 from live_specd.decisions import BadTable, Decisions
-from live_specd.journal import HEAD, HEAD_CRC, Journal, Kind, NewerJournal, Record, read_journal, segments
+from live_specd.journal import Journal
 from live_specd.journal_command import journal
 from live_specd.journal_contents import rebuilt
+from live_specd.records import HEAD, HEAD_CRC, Kind, NewerJournal, Record, read_journal, segments
 
 from live_spec.commands.main import exit_code
 from live_spec.wire.messages import header_from_bytes, header_to_bytes

@@ -17,7 +17,8 @@ from helpers.waiting import until
 from live_specd import sockets
 from live_specd.daemon import run
 from live_specd.ingest import Ingest
-from live_specd.journal import Journal, Kind, Record, read_journal
+from live_specd.journal import Journal
+from live_specd.records import Kind, Record, read_journal
 from live_specd.watchman import trouble_of
 
 from live_spec.client import Feed

@@ -17,7 +17,8 @@ from helpers.waiting import until
 from live_specd import sockets
 from live_specd.control import Control, ask
 from live_specd.daemon import Refused, run
-from live_specd.journal import Journal, read_journal
+from live_specd.journal import Journal
+from live_specd.records import read_journal
 from live_specd.watchman import Watchman
 
 from live_spec.client import Feed, FeedError

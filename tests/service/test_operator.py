@@ -14,7 +14,7 @@ from helpers.pane import Pane
 from helpers.waiting import until
 from live_specd.alarms import change_of
 from live_specd.control import override_of
-from live_specd.journal import Record, read_journal
+from live_specd.records import Record, read_journal
 
 from live_spec.client import Feed
 

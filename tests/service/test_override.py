@@ -12,9 +12,9 @@ import pytest
 from helpers.daemons import Daemon, Field, free_port
 from helpers.waiting import until
 from live_specd.control import wrong
-from live_specd.journal import Kind, Record, read_journal
 from live_specd.night import read_night
 from live_specd.night_facts import facts
+from live_specd.records import Kind, Record, read_journal
 
 from live_spec.client import Feed
 

@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner
 from helpers.daemons import Daemon, free_port
 from helpers.journals import record_surrogate
-from live_specd.journal import Kind, Record, read_journal
 from live_specd.night import read_night
 from live_specd.night_facts import facts
 from live_specd.promote import Evidence, Promotion, evidence, promote, write
+from live_specd.records import Kind, Record, read_journal
 
 from live_spec.config import load
 from live_spec.evaluation.nights import default_config

@@ -14,8 +14,8 @@ from helpers.bundles import bundle
 from helpers.daemons import Daemon, Field, free_port
 from helpers.waiting import until
 from live_specd.checkpoint import TREE
-from live_specd.journal import Kind, Record, read_journal
 from live_specd.night import read_night
+from live_specd.records import Kind, Record, read_journal
 
 from live_spec.client import Feed
 from live_spec.config import load

@@ -12,7 +12,7 @@ import pytest
 from helpers.daemons import Daemon, Field, free_port
 from helpers.pane import Pane
 from helpers.waiting import until
-from live_specd.journal import Kind, Record, read_journal
+from live_specd.records import Kind, Record, read_journal
 from live_specd.reel import frames, recorded
 
 from live_spec.client import Feed

@@ -24,8 +24,9 @@ from helpers.waiting import until
 from live_specd.archive_visits import visits_among
 from live_specd.compare import compare, replayed
 from live_specd.daemon import Refused
-from live_specd.journal import Journal, Kind
+from live_specd.journal import Journal
 from live_specd.playback import rehearse
+from live_specd.records import Kind
 from live_specd.replay import DEFAULT, replay
 from live_specd.replay_set import Unanswered, centre, rows_of, shards_of, verdicts_in
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from helpers.daemons import Daemon, Field, free_port
 from helpers.memory import libraries
 from live_specd.daemon import Refused
-from live_specd.journal import Kind, Record, read_journal
+from live_specd.records import Kind, Record, read_journal
 from live_specd.rehearsal import Rehearsal
 from live_specd.replay import replay
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from live_specd.journal import Kind, Record
+from live_specd.records import Kind, Record
 from live_specd.translate import Translator
 
 from live_spec import archive

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import apsw
 from live_specd.checkpoint import Checkpoints, Saved, Unusable
 from live_specd.decisions import Decisions
-from live_specd.journal import Journal, Kind, Record, Written, read_journal
+from live_specd.journal import Journal, Written
 from live_specd.outbox import Outbox
 from live_specd.reception import Reception, inboxes_of
+from live_specd.records import Kind, Record, read_journal
 from live_specd.service import Service
 
 from simulation.disk import Disk
@@ -188,8 +189,8 @@ class Daemon:
         patience = Patience()
         while self.service.turn() and not patience.is_set():
             pass
-        self.service._tell("input-bad", self.reception.reports)
-        self.service.deliver()
+        self.service.rounds.tell("input-bad", self.reception.reports)
+        self.service.rounds.deliver()
 
     def _stumble(self) -> None:
         """The ingest thread ends; the main thread may do something yet before it notices."""

@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from live_specd.decisions import Decisions
-from live_specd.journal import Record, read_journal
+from live_specd.records import Record, read_journal
 
 from simulation.daemon import Daemon
 from simulation.disk import Disk

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from live_specd.journal import Damage, Kind, Record
 from live_specd.reception import LOOK_AHEAD, Reception, contradiction_of, gap_of
+from live_specd.records import Damage, Kind, Record
 
 from live_spec.client.tcs import UNANSWERED, Outcome
 from live_spec.core.advisor import Advisor

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from live_specd import alarms, memory
 from live_specd.alarms import AlarmDesk, change_of
-from live_specd.journal import Journal, Record, read_journal
+from live_specd.journal import Journal
 from live_specd.memory import SAMPLE_S, WARM_UP_S, Memory, growth, limit, resident
+from live_specd.records import Record, read_journal
 
 from live_spec.config import Notify
 

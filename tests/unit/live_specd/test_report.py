@@ -12,9 +12,10 @@ import pytest
 from click.testing import CliRunner
 from helpers.journals import START_NS, record_night
 from live_specd.alarms import change_record
-from live_specd.journal import Damage, Journal, Kind, Record, read_journal, segments, skim
+from live_specd.journal import Journal
 from live_specd.night import Night, read_night
 from live_specd.night_facts import facts
+from live_specd.records import Damage, Kind, Record, read_journal, segments, skim
 from live_specd.report import as_html, as_json, as_markdown, handover, handover_lines, report, rules_on
 
 from live_spec.config import Config, Policy, Rule

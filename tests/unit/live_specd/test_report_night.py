@@ -14,11 +14,13 @@ import pytest
 from click.testing import CliRunner
 from helpers.journals import START_NS, record_night
 from live_specd import journal as journals
+from live_specd import records
 from live_specd.alarms import change_record
-from live_specd.journal import Damage, Journal, Kind, Record, read_journal
+from live_specd.journal import Journal
 from live_specd.night import read_night
 from live_specd.night_facts import facts
 from live_specd.night_forecast import pit, reliability, summary
+from live_specd.records import Damage, Kind, Record, read_journal
 from live_specd.report import as_html, as_json, as_markdown, handover, handover_lines, report
 from live_specd.stretch import last_night, stretch
 
@@ -74,9 +76,9 @@ def document(folder: Path) -> dict[str, Any]:
 def spoil(folder: Path, night: int, kind: Kind) -> None:
     """Change a bit in the body of a record of a night."""
     window = between(night, "APO")
-    records = [r for r in read_journal(folder) if isinstance(r, Record) and r.kind is kind]
-    body = next(r.body for r in records if window[0] <= r.at_ns < window[1])
-    for path in journals.segments(folder):
+    kept = [r for r in read_journal(folder) if isinstance(r, Record) and r.kind is kind]
+    body = next(r.body for r in kept if window[0] <= r.at_ns < window[1])
+    for path in records.segments(folder):
         data = path.read_bytes()
         if (at := data.find(body)) >= 0:
             path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
@@ -88,14 +90,14 @@ def test_only_the_records_of_the_night_are_read(folder: Path, tmp_path: Path, mo
     """Bodies of other nights are not looked at, so that their damage is not this night's; its own is told."""
     tonight = sjd(DUSK_NS, "APO")
     window = between(tonight, "APO")
-    assert len(journals.segments(folder)) > 3
+    assert len(records.segments(folder)) > 3
     expected = [r for r in read_journal(folder) if isinstance(r, Record) and window[0] <= r.at_ns < window[1]]
     assert list(stretch(folder, window)) == expected
     read = []
-    whole = journals._record_at
-    monkeypatch.setattr(journals, "_record_at", lambda *a, **k: (read.append(1), whole(*a, **k))[1])
+    whole = records._record_at
+    monkeypatch.setattr(records, "_record_at", lambda *a, **k: (read.append(1), whole(*a, **k))[1])
     list(stretch(folder, window))
-    assert len(read) < 1.1 * len(expected) + len(journals.segments(folder)), "and not the two hundred of the others"
+    assert len(read) < 1.1 * len(expected) + len(records.segments(folder)), "and not the two hundred of the others"
     monkeypatch.undo()
     copied = tmp_path / "copy"
     for path in folder.rglob("*.log"):
