@@ -18,6 +18,7 @@ from live_specd.service import Service
 from simulation.disk import Disk
 from simulation.laws import Broken
 from simulation.net import Frames
+from simulation.source import STREAM
 from simulation.stand_ins import CONFIG, MODEL, Cable, SurrogateInference
 
 if TYPE_CHECKING:
@@ -50,13 +51,14 @@ class Daemon:
     """One machine that runs a daemon again and again.
 
     Args:
+        puts_aside: Whether it writes checkpoints; without them it goes through the whole journal.
         p_fails: How often the worker has no answer, or one of fewer passes.
     """
 
     name = "daemon"
 
-    def __init__(self, world: World, disk: Disk, *, p_fails: float = 0.0) -> None:
-        self._world, self.disk, self._p_fails = world, disk, p_fails
+    def __init__(self, world: World, disk: Disk, *, puts_aside: bool = False, p_fails: float = 0.0) -> None:
+        self._world, self.disk, self._puts_aside, self._p_fails = world, disk, puts_aside, p_fails
         self.folder = disk.root / "record"
         self._life = 0
         self.is_up = False
@@ -86,8 +88,8 @@ class Daemon:
         def wall_ns() -> int:
             return at_ns + int(world.now_s * 1e9)
 
-        checkpoints = Checkpoints(self.folder)
-        saved = _last_of(checkpoints)
+        checkpoints = Checkpoints(self.folder) if self._puts_aside else None
+        saved = _last_of(checkpoints) if checkpoints else None
         self.journal = Journal(self.folder, wall_ns, known=saved.place if saved else None)
         self.inference = SurrogateInference(lambda: world.now_s, world.rng, self._p_fails)
         self.output = Cable(self.disk, world.publishes)
@@ -140,12 +142,24 @@ class Daemon:
         if not self.is_up:
             return
         counts, before = self.reception.counts, self.reception.counts["refused"]
+        epoch, last = self._known()
         try:
             self.reception.take(frames, self._world.now_s)
             self._world.laws.refused(counts["refused"] - before, is_damaged, self.reception.reports)
+            if epoch and epoch != self._known()[0]:
+                self._world.laws.closed(epoch, last)
             self._orders()
         except OSError:
             self._stumble()
+
+    def remembers(self, seq: int) -> bool:
+        """Whether a second content of a number would be noticed: checksums are kept in memory alone."""
+        return self.is_up and seq in self.reception._inboxes[STREAM]._seen
+
+    def _known(self) -> tuple[int, int]:
+        """The epoch of the source, and the last number in it that is known to exist."""
+        inbox = self.reception._inboxes.get(STREAM)
+        return (inbox.epoch, inbox.last_seq) if inbox else (0, 0)
 
     def answer(self, frames: list[bytes]) -> None:
         """Something came from telescope control."""
@@ -198,6 +212,7 @@ class Daemon:
             self._world.faults.make_room(self.disk)
             self._world.faults.command(self)
             with suppress(*FAILURES):
+                self.service._alarm("slow", "the disk has room again")
                 self._work()
         self._world.faults.fails(self)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,6 +95,15 @@ class Disk:
         self._connections.clear()
         self._fds.clear()
         self.is_dead, self.fuse = False, None
+
+    def replace(self) -> None:
+        """Another disk, with nothing on it."""
+        self.kill()
+        shutil.rmtree(self.root)
+        self.root.mkdir()
+        self._files.clear()
+        self.sql.clear()
+        self._names = {self.root: {}}
 
     def lose_power(self) -> None:
         """The page cache is gone as well."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from live_spec.core.messages import advice_from_json, advice_json
+from live_spec.wire.decisions import Decision, decision_to_frames
 from live_spec.wire.frames import Message, to_frames
 from live_spec.wire.messages import header_from_bytes
 from simulation.bridge import Bridge
 from simulation.daemon import Daemon
 from simulation.disk import Disk, Killed
 from simulation.net import Weather
+from simulation.source import Source
 
 if TYPE_CHECKING:
-    from simulation.source import Source
     from simulation.world import Actor, World
 
 BAD_S = 8.0
@@ -22,7 +25,9 @@ P_ECHO = (0.0, 0.1)
 DEATHS_PER_S = {"source": (0.0, 0.1, 0.4), "daemon": (0.0, 0.1, 0.4), "bridge": (0.0, 0.2)}
 P_POWER = 0.5
 """Of the deaths, how many take the page cache along."""
-P_EARLY = 0.3
+P_DOOMED = 0.3
+"""Of those that are killed, how many lose power as soon as they are there again."""
+P_NEW_DISK = 0.1
 FORGED: dict[str, dict[str, Any]] = {"design": {"plan": 9}, "exposure": {"tier": "ap1D"}}
 """What is different in a second message of the same number, by its kind."""
 
@@ -42,6 +47,7 @@ class Faults:
         self._p_echo = 0.0 if calm else rng.choice(P_ECHO)
         self._deaths_per_s = {name: 0.0 if calm else rng.choice(rates) for name, rates in DEATHS_PER_S.items()}
         self.n_commands = 0 if calm else rng.choice((0, 0, 0, 0, 0, 2))
+        self._doomed: set[str] = set()
         self._contradicts = not calm and rng.random() < 0.25
 
     def plan(self) -> None:
@@ -58,6 +64,8 @@ class Faults:
             world.at(rng.uniform(0.0, BAD_S), self.command, world.daemon)
         if self._contradicts:
             world.at(rng.uniform(1.0, BAD_S), self._contradict)
+        if rng.random() < 0.25:
+            world.at(rng.uniform(1.0, BAD_S), self._forgotten_daemon)
         world.at(BAD_S, self._calm_down)
 
     # -- deaths --------------------------------------------------------------------------------------------------
@@ -68,14 +76,18 @@ class Faults:
             return
         world = self._world
         rate = self._deaths_per_s[actor.name] if world.is_bad else 0.0
-        if rate:
+        if actor.name in self._doomed:
+            self._doomed.discard(actor.name)
+            world.at(world.rng.uniform(0.0, 0.3), self._strike, actor, 1.0)
+        elif rate:
             if not isinstance(actor, Bridge) and world.rng.random() < 0.5:
                 actor.disk.fuse = world.rng.randrange(1, world.rng.choice((30, 150)))
             else:
-                # Hardly begun is a state of its own: it says what it found before it has written anything.
-                early = world.rng.random() < P_EARLY
-                after_s = world.rng.uniform(0.0, 0.3) if early else world.rng.expovariate(rate)
-                world.at(after_s, self._strike, actor)
+                world.at(world.rng.expovariate(rate), self._strike, actor)
+            if isinstance(actor, Source) and world.rng.random() < P_NEW_DISK:
+                world.tell(actor.name, "has a new disk", "disks replaced")
+                actor.disk.replace()
+                world.is_exact = False
         self.guarded(actor, actor.start)
 
     def guarded(self, actor: Actor, what: Any, *args: Any) -> None:
@@ -106,18 +118,18 @@ class Faults:
         actor.disk.kill()
         self._world.at(1.0, self.start, actor)
 
-    def _strike(self, actor: Actor) -> None:
+    def _strike(self, actor: Actor, power: float = P_POWER) -> None:
         world = self._world
         if not (actor.is_up and world.is_bad):
             return
         if isinstance(actor, Bridge) and world.rng.random() < 0.7:
             actor.dies_in_act = True
-        elif isinstance(actor, Daemon) and world.rng.random() < 0.2:
+        elif isinstance(actor, Daemon) and power < 1.0 and world.rng.random() < 0.2:
             world.tell(actor.name, "is asked to end", "daemons asked to end")
             self.guarded(actor, actor.end)
             self._dies(actor, 0.0)
         else:
-            self._dies(actor, P_POWER)
+            self._dies(actor, power)
 
     def _dies(self, actor: Actor, power: float) -> None:
         """An actor is gone, and with probability ``power`` its machine's page cache too."""
@@ -131,6 +143,9 @@ class Faults:
             world.tell(actor.name, "is killed", "processes killed")
             if not isinstance(actor, Bridge):
                 actor.disk.kill()
+                # One that is hardly there again says what it found before it has written anything.
+                if world.is_bad and world.rng.random() < P_DOOMED:
+                    self._doomed.add(actor.name)
         world.at(world.rng.choice((0.0, 0.2, 2.0)), self.start, actor)
 
     def dies_before_ack(self) -> bool:
@@ -177,6 +192,17 @@ class Faults:
 
         self.guarded(daemon, take)
 
+    def _forgotten_daemon(self) -> None:
+        """A daemon on another machine, long replaced, has a decision of its own."""
+        world = self._world
+        if not world.bridge.is_up or not world.laws.heard_epoch or not world.laws.said:
+            return
+        earlier = advice_from_json(next(reversed(world.laws.said.values())))
+        body = advice_json(replace(earlier, id=f"{earlier.visit}/99/1", exposure=99))
+        decision = Decision(999, world.laws.heard_epoch - 1, f"{earlier.visit}/99/1", body)
+        world.tell("net", "a decision of a daemon that was replaced", "decisions of replaced daemons")
+        self.guarded(world.bridge, world.bridge.hear, decision_to_frames(decision))
+
     def _contradict(self) -> None:
         """A message that is on disk comes again with other contents."""
         world = self._world
@@ -189,5 +215,7 @@ class Faults:
         header = header_from_bytes(sent[1])
         change = FORGED.get(header.kind, {"visit": "v9"})
         forged = to_frames(Message(header.model_copy(update=change), sent[2]))
+        known = world.daemon.remembers(header.seq)
         world.tell("net", f"a second message {header.seq}, with other contents", "contradictions")
         self.guarded(world.daemon, world.daemon.hear, tuple(bytes(frame) for frame in forged))
+        world.laws.n_contradictions += known and world.daemon.is_up

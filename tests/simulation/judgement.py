@@ -62,7 +62,7 @@ def _again(world: World) -> Outcomes:
     only_segments = shutil.ignore_patterns("torn", "checkpoint*")
     shutil.copytree(world.daemon.folder, disk.root / "record", ignore=only_segments)
     world.disks.append(disk)
-    world.laws.promised.clear()
+    world.laws.forget()
     again = Daemon(world, disk)
     with stand_ins(world.disks, disk.connect, lambda: world.now_s):
         again.boot()

@@ -60,14 +60,27 @@ class Laws:
         self.commands: list[bytes] = []
         """Operators' commands that were taken."""
         self.said: dict[str, bytes] = {}
-        self._acted_epoch = 0
+        self.n_contradictions = 0
+        """Second contents of a number that a daemon could notice."""
+        self._closed: dict[int, int] = {}
+        self.heard_epoch = 0
+        """The highest start of a daemon that telescope control has dealt with a decision of."""
         self._newest: dict[str, int] = {}
+
+    def forget(self) -> None:
+        """What was promised by a daemon on another disk."""
+        self.promised.clear()
+        self._closed.clear()
 
     # -- while it runs -------------------------------------------------------------------------------------------
 
     def acknowledged(self, order: dict[str, Any]) -> None:
         if order["stream"] == STREAM:
             self.promised[order["epoch"]] = max(order["durable"], self.promised.get(order["epoch"], 0))
+
+    def closed(self, epoch: int, last: int) -> None:
+        """A higher epoch has come: of this one nothing can come any more."""
+        self._closed[epoch] = last
 
     def refused(self, n: int, is_damaged: bool, reports: Collection[str]) -> None:
         """A message was taken or refused: each that is damaged is refused, and told of with a reason."""
@@ -83,6 +96,8 @@ class Laws:
 
     def dealt(self, decision: Decision, outcome: Outcome) -> None:
         """Telescope control has dealt with a decision."""
+        if outcome is Outcome.FENCED:
+            return
         self.says(decision.key, decision.body)
         if outcome is Outcome.CONTRADICTED:
             raise Broken(f"I3: {decision.key} came with other bytes")
@@ -91,10 +106,10 @@ class Laws:
                 raise Broken(f"I6: {decision.key} was acted on after its time")
             if decision.n < self._newest.get(decision.advice.visit, 0):
                 raise Broken(f"I6: {decision.key} was acted on after a later one")
-            if decision.epoch < self._acted_epoch:
+            if decision.epoch < self.heard_epoch:
                 raise Broken(f"I6: {decision.key} was acted on for a daemon that had been replaced")
-            self._acted_epoch = decision.epoch
         if outcome not in UNANSWERED:
+            self.heard_epoch = max(decision.epoch, self.heard_epoch)
             visit = decision.advice.visit
             self._newest[visit] = max(decision.n, self._newest.get(visit, 0))
 
@@ -111,6 +126,11 @@ class Laws:
         for epoch, last in self.promised.items():
             if reached.get(epoch, 0) < last:
                 raise Broken(f"I1: epoch {epoch} was acknowledged up to {last}, on disk is {reached.get(epoch, 0)}")
+        for epoch, last in self._closed.items():
+            if reached.get(epoch, 0) < last:
+                raise Broken(
+                    f"I8: epoch {epoch} is over, and nothing tells of messages {reached.get(epoch, 0) + 1} to {last}"
+                )
         there = {record.header for record in kept if record.kind is Kind.EVENT}
         for command in self.commands:
             if command not in there:
@@ -154,6 +174,8 @@ class Laws:
                 advice = advice_from_json(record.body)
                 if advice.verdict in STOPS and (advice.degraded or doubted[f"{advice.visit}/{advice.exposure}"]):
                     raise Broken(f"I10: {advice.id} is a stop although input is missing")
+        if n_contradictions < self.n_contradictions:
+            raise Broken("I12: a number had two contents, and nothing tells of it")
         return gaps, n_contradictions
 
     def decided(self, decisions: list[tuple[str, bytes]], records: list[Record]) -> None:

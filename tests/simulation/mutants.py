@@ -23,6 +23,7 @@ from live_specd.translate import Translator
 
 from live_spec.client.sender import Sender
 from live_spec.client.tcs import Ledger, Outcome
+from live_spec.core.messages import advice_json
 from live_spec.events import InputLost
 from live_spec.wire.exposures import Assembler
 from live_spec.wire.frames import Message
@@ -44,6 +45,8 @@ class Mutant:
 
     what: str
     patches: tuple[tuple[Any, str, Any], ...]
+    harmless: str = ""
+    """Why nothing can come of it, if nothing can."""
 
     @contextmanager
     def alive(self) -> Iterator[None]:
@@ -71,7 +74,7 @@ class Mutant:
 MUTANTS: dict[str, Mutant] = {}
 
 
-def mutant(name: str, what: str, owner: Any, attribute: str, *also: str) -> Callable[[Call], Call]:
+def mutant(name: str, what: str, owner: Any, attribute: str, *also: str, harmless: str = "") -> Callable[[Call], Call]:
     """What is decorated takes the place of a function or property, together with ``also``, other mutants."""
     original = getattr_static(owner, attribute)
 
@@ -81,7 +84,7 @@ def mutant(name: str, what: str, owner: Any, attribute: str, *also: str) -> Call
 
         new = property(replacement) if isinstance(original, property) else replacement
         others = [each for other in also for each in MUTANTS[other].patches]
-        MUTANTS[name] = Mutant(what, ((owner, attribute, new), *others))
+        MUTANTS[name] = Mutant(what, ((owner, attribute, new), *others), harmless)
         return broken
 
     return register
@@ -236,6 +239,12 @@ def _ask_anew(original: Call, service: Service, records: Any) -> Iterator[Any]:
         yield record
 
 
+@mutant("answer-unwritten", "an answer of the network is used before it is a record", Service, "_answered")
+def _answer_unwritten(original: Call, service: Service, key: str, answer: Any) -> None:
+    service._asked = None
+    service._handle(answer)
+
+
 @mutant("decide-anew", "a restart decides anew and says what comes out now", Decisions, "record", "ask-anew")
 def _decide_anew(original: Call, table: Decisions, key: str, body: bytes, *, send: bool = True) -> bytes:
     original(table, key, body, send=send)
@@ -294,6 +303,31 @@ def _no_doubt(original: Call, translator: Translator, record: Any) -> list[Any]:
 def _doubt_forgotten(original: Call, translator: Translator, state: Any) -> None:
     original(translator, (Assembler(), *state[1:]))
 
+
+# -- harmless ------------------------------------------------------------------------------------------------------
+
+
+@mutant("no-checkpoint", "no checkpoint is ever read", checkpoint.Checkpoints, "read",
+        harmless="a checkpoint is a cache: the journal says what the state is")  # fmt: skip
+def _no_checkpoint(original: Call, checkpoints: Any) -> None: ...
+
+
+@mutant("acks-forgotten", "after a start every decision is sent again", Decisions, "__init__",
+        harmless="telescope control acknowledges again what it has dealt with, and acts once")  # fmt: skip
+def _acks_forgotten(original: Call, table: Decisions, *args: Any) -> None:
+    original(table, *args)
+    table.reopen(0)
+
+
+@mutant("said-first", "an advice is published before it is in the table", Service, "_advise",
+        harmless="answers are records before anything follows from them: the same advice comes out again")  # fmt: skip
+def _said_first(original: Call, service: Service, advice: Any) -> None:
+    if service._decisions.get(advice.id) is None:
+        service._publisher.advice(advice.id, advice_json(advice))
+    original(service, advice)
+
+
+# -- constants -----------------------------------------------------------------------------------------------------
 
 UNSAFE = {name: "off" if name == "synchronous" else value for name, value in decisions.SETTINGS}
 constant("table-unsynced", "a decision is sent before the table is on disk", decisions,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -66,16 +67,17 @@ def visit_steps(plot: Plot, visit: int) -> tuple[Step, ...]:
             part = whole.rows(slice(int(rows[0]), int(rows[-1]) + 1))
             values = {"visit": name, "exposure": number, "chunk": chunk, "n_chunks": plot.n_chunks}
             values |= {"n_fibres": len(rows), "n_pixels": 1, "frame": "rest", "grid": "apstar-8575"}
-            values |= {"dither": event.dither, "exptime_s": 5.0, "observed_at": utc(visit, number)}
+            values |= {
+                "dither": event.dither,
+                "exptime_s": 5.0,
+                "observed_at": utc(START_S + PACE_S * (10 * visit + number)),
+            }
             steps.append((Exposure, values, spectra_to_body(part)))
     if plot.ends or visit + 1 < plot.n_visits:
         steps.append((VisitEnd, {"visit": name}, b""))
     return tuple(steps)
 
 
-def utc(visit: int, number: int) -> str:
-    """End of an exposure."""
-    from datetime import UTC, datetime
-
-    moment = datetime.fromtimestamp(START_S + PACE_S * (10 * visit + number), UTC)
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+def utc(seconds: float) -> str:
+    """Seconds since 1970 as in a message."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

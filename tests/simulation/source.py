@@ -9,14 +9,13 @@ from live_spec.wire.messages import Heartbeat
 from live_spec.wire.spool import FolderStore, MemoryStore, Spool
 from simulation.disk import Disk
 from simulation.net import LIVE, REPLAY, Frames
-from simulation.script import Plot, script, visit_steps
+from simulation.script import Plot, script, utc, visit_steps
 
 if TYPE_CHECKING:
     from simulation.world import World
 
 STREAM = "sim/field"
 BEAT_S = 1.0
-SENT_UTC = "2026-11-22T10:00:00Z"
 
 
 class Source:
@@ -58,7 +57,7 @@ class Source:
             store = FolderStore(self.disk.root / "spool")
             epoch = store.epoch(self._epoch + 1)
             spool = Spool(store, self._limit_bytes, store.sizes())
-            self.next = spool.last_seq
+            self.next = spool.last_seq if epoch == self._epoch else self._begin_of_visit()
         else:
             epoch, spool = self._epoch + 1, Spool(MemoryStore(), self._limit_bytes)
             self.next = self._begin_of_visit()
@@ -104,7 +103,7 @@ class Source:
         if not self.sender.fits(len(body)):
             return
         try:
-            self.sender.add(kind, values, body, sent_utc=SENT_UTC)
+            self.sender.add(kind, values, body, sent_utc=utc(self._world.utc_s))
         except OSError:
             return  # its disk is full: said again later
         self.next += 1

@@ -13,8 +13,6 @@ from simulation.script import PLOTS
 from simulation.world import World
 
 TESTS = Path(__file__).parents[1]
-ENOUGH = 200
-"""Worlds within which a mutant has to be noticed."""
 
 
 def chaos(*options: str) -> subprocess.CompletedProcess[str]:
@@ -55,3 +53,12 @@ def test_2000_nights_of_faults_break_no_law() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     last = done.stdout.splitlines()[-1]
     assert re.fullmatch(r"2,000 worlds from seed 1, \d+\.\d simulated hours, \d+ s: 0 violations", last), last
+
+
+@pytest.mark.slow
+def test_every_mutant_of_the_protocol_is_noticed() -> None:
+    done = chaos("--n", "0", "--jobs", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    last = done.stdout.splitlines()[-1]
+    assert (found := re.fullmatch(r"(\d+) mutants and 3 harmless ones: 0 not as expected", last)), last
+    assert int(found[1]) > 30

@@ -13,6 +13,9 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
+
+from live_specd import journal
 
 from simulation.bridge import Bridge
 from simulation.daemon import Daemon
@@ -58,8 +61,10 @@ class World:
         on_disk = calm or rng.random() < 0.8
         self.disks = [Disk(self.folder / name, random.Random(rng.random())) for name in ("source", "daemon")]
         self.source = Source(self, self.disks[0], self.plot, on_disk=on_disk)
-        self.daemon = Daemon(self, self.disks[1], p_fails=self.faults.p_worker_fails)
+        puts_aside = rng.random() < 0.5
+        self.daemon = Daemon(self, self.disks[1], puts_aside=puts_aside, p_fails=self.faults.p_worker_fails)
         self.bridge = Bridge(self, self.folder)
+        self._segment_bytes = journal.SEGMENT_BYTES if calm else rng.choice((journal.SEGMENT_BYTES, 3000))
         self.is_exact = on_disk and self.faults.p_worker_fails == 0.0 and self.faults.n_commands == 0
         """Nothing but messages decides, and none is lost with a source's memory."""
 
@@ -94,7 +99,10 @@ class World:
         """
         logging.disable(logging.CRITICAL)
         try:
-            with stand_ins(self.disks, self.disks[1].connect, lambda: self.now_s):
+            with (
+                stand_ins(self.disks, self.disks[1].connect, lambda: self.now_s),
+                patch.object(journal, "SEGMENT_BYTES", self._segment_bytes),
+            ):
                 return self._run()
         finally:
             logging.disable(logging.NOTSET)
@@ -163,6 +171,8 @@ class World:
         """A decision leaves for telescope control."""
         self.laws.says(json.loads(frames[0])["key"], frames[1])
         self.net.send(DECISIONS, self.now_s, frames, self._to_bridge)
+        if (after_s := self.faults.echoes()) is not None:
+            self.at(after_s, self._to_bridge, frames, False)
 
     def _to_bridge(self, frames: Frames, is_damaged: bool) -> None:
         self.faults.guarded(self.bridge, self.bridge.hear, frames)
