@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from simulation.laws import LAWS
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -19,3 +21,11 @@ def test_every_row_has_a_test() -> None:
     assert len(rows()) == len(set(rows())) > 35
     missing = {row for row in rows() if not any(name == row or name.startswith(f"{row}_") for name in tests)}
     assert missing == set()
+
+
+def test_every_law_says_who_watches_it_and_the_simulation_watches_those_it_is_said_to() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text("utf-8")
+    laws = {law: (what, watched) for law, what, watched in re.findall(r"^\| (I\d+) \| (.+) \| (.+) \|$", page, re.M)}
+    assert list(laws) == [f"I{n}" for n in range(1, 17)]
+    assert {law for law, (_, watched) in laws.items() if "simulation" in watched} == LAWS.keys()
+    assert all(what.startswith(LAWS.get(law, what)) for law, (what, _) in laws.items())

@@ -43,7 +43,7 @@ class Patience(threading.Event):
         """
         self.n_asked += 1
         if self.n_asked > MOST_TURNS:
-            raise Broken(f"I8: the main loop does not come to rest within {MOST_TURNS} turns")
+            raise Broken("I8", f"the main loop does not come to rest within {MOST_TURNS} turns")
         return False
 
 

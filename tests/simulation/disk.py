@@ -13,6 +13,7 @@ import random
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,21 @@ SECTOR = 512
 
 class Killed(BaseException):
     """The process died at this very call; nobody may catch it."""
+
+
+class Tearing(StrEnum):
+    """What a power failure leaves of what was written since the last sync."""
+
+    NOTHING = "nothing"
+    ALL = "all"
+    IN_ORDER = "in order"
+    """The first writes, and of the one after them some sectors."""
+    BACKWARDS = "backwards"
+    """The last writes: a disk may put them in an order of its own."""
+    SECTORS = "sectors"
+    """Every other sector, by chance."""
+    ANY = "any"
+    """Each write by itself: all, nothing, or some of its sectors."""
 
 
 @dataclass
@@ -37,20 +53,30 @@ class Written:
             apply(self.durable, change)
         self.pending.clear()
 
-    def after_power_loss(self, rng: random.Random) -> bytearray:
-        """Each write since the last sync by itself: kept, lost, or kept in some of its sectors."""
+    def after_power_loss(self, rng: random.Random, tearing: Tearing) -> bytearray:
+        """What is left of it when the page cache is gone."""
         data = bytearray(self.durable)
-        for change in self.pending:
-            fate = rng.random()
+        turn = rng.randrange(len(self.pending) + 1)
+        for n, change in enumerate(self.pending):
+            match tearing:
+                case Tearing.NOTHING | Tearing.ALL:
+                    share = float(tearing is Tearing.ALL)
+                case Tearing.SECTORS:
+                    share = 0.5
+                case Tearing.IN_ORDER:
+                    share = 0.5 if n == turn else float(n < turn)
+                case Tearing.BACKWARDS:
+                    share = 0.5 if n == turn else float(n > turn)
+                case Tearing.ANY:
+                    share = rng.choice((0.0, 0.5, 0.9, 1.0))
             if isinstance(change, int):
-                if fate < 0.5:
+                if rng.random() < share:
                     apply(data, change)
                 continue
             offset, written = change
             for start in range(0, len(written), SECTOR):
-                if fate > 0.67 or (fate > 0.33 and rng.random() < 0.5):
-                    cut = len(written) if fate > 0.5 else rng.randrange(len(written) + 1)
-                    apply(data, (offset + start, written[start : min(start + SECTOR, max(cut, start))]))
+                if rng.random() < share:
+                    apply(data, (offset + start, written[start : start + SECTOR]))
         return data
 
 
@@ -68,9 +94,9 @@ def apply(data: bytearray, change: tuple[int, bytes] | int) -> None:
 class Disk:
     """One machine's disk below ``root``; one process at a time uses it."""
 
-    def __init__(self, root: Path, rng: random.Random) -> None:
+    def __init__(self, root: Path, rng: random.Random, tearing: Tearing = Tearing.ANY) -> None:
         root.mkdir(parents=True)
-        self.root, self._rng = root, rng
+        self.root, self._rng, self._tearing = root, rng, tearing
         self.is_dead = False
         """The process has died: nothing it still does has an effect."""
         self.is_full = False
@@ -109,7 +135,7 @@ class Disk:
         """The page cache is gone as well."""
         self.kill()
         for written, now in self.sql.values():
-            now[:] = written.after_power_loss(self._rng)
+            now[:] = written.after_power_loss(self._rng, self._tearing)
             written.durable, written.pending = bytearray(now), []
         for folder in [path for path in self.root.rglob("*") if path.is_dir()] + [self.root]:
             self._lose(folder)
@@ -122,11 +148,15 @@ class Disk:
         now = _listing(folder)
         durable = self._names.get(folder, {})
         names: dict[str, int] = {}
+        keeps_name = {Tearing.NOTHING: 0.0, Tearing.ALL: 1.0}.get(self._tearing, 0.5)
         for name in sorted(now.keys() | durable.keys()):
-            which = now if now.get(name) == durable.get(name) or self._rng.random() < 0.5 else durable
+            which = now if now.get(name) == durable.get(name) or self._rng.random() < keeps_name else durable
             if name in which:
                 names[name] = which[name]
-        contents = {name: self._file(ino, folder / name).after_power_loss(self._rng) for name, ino in names.items()}
+        contents = {
+            name: self._file(ino, folder / name).after_power_loss(self._rng, self._tearing)
+            for name, ino in names.items()
+        }
         for name in now:
             (folder / name).unlink()
         for name, data in contents.items():

@@ -39,7 +39,7 @@ def judge(world: World) -> Outcomes:
     stored = table.all()
     table.close()
     if not here.decisions.items() <= dict(stored).items():
-        raise Broken("I1: decisions are gone after a power failure")
+        raise Broken("I1", "decisions are gone after a power failure")
     laws.decided(stored, records)
     if world.calm:
         return here
@@ -50,9 +50,9 @@ def judge(world: World) -> Outcomes:
     if world.is_exact and gaps:
         weather = world.faults.weather
         if not (weather.loss or weather.partings or weather.damage):
-            raise Broken(f"I8: given up although nothing was lost: {gaps[0].sentence}")
+            raise Broken("I8", f"given up although nothing was lost: {gaps[0].sentence}")
         if any("no longer has it" in gap.reason for gap in gaps):
-            raise Broken(f"I5: the spool let go of what was not acknowledged: {gaps[0].sentence}")
+            raise Broken("I5", f"the spool let go of what was not acknowledged: {gaps[0].sentence}")
     return here
 
 

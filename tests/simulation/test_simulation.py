@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from simulation.laws import LAWS
 from simulation.script import PLOTS
 from simulation.world import World
 
@@ -62,3 +63,9 @@ def test_every_mutant_of_the_protocol_is_noticed() -> None:
     last = done.stdout.splitlines()[-1]
     assert (found := re.fullmatch(r"(\d+) mutants and 3 harmless ones: 0 not as expected", last)), last
     assert int(found[1]) > 30
+
+
+def test_every_law_is_looked_at() -> None:
+    """Its number stands where it is found broken."""
+    code = "".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("*.py"))
+    assert set(re.findall(r'Broken\(\s*"(I\d+)"', code)) == LAWS.keys()

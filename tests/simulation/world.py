@@ -121,7 +121,7 @@ class World:
             what(*args)
             if not self.is_bad and self._is_done():
                 return judge(self)
-        raise Broken(f"I8: not done {LONGEST_S:.0f} s after everything was well again: {self._state()}")
+        raise Broken("I8", f"not done {LONGEST_S:.0f} s after everything was well again: {self._state()}")
 
     def _is_done(self) -> bool:
         source, daemon = self.source, self.daemon
@@ -143,7 +143,7 @@ class World:
         """A message of the feed leaves the source."""
         seq = json.loads(frames[1])["seq"]
         if seq and self.source.sent.setdefault((epoch, seq), frames) != frames:
-            raise Broken(f"I1: number {seq} of epoch {epoch} was given twice")
+            raise Broken("I1", f"number {seq} of epoch {epoch} was given twice")
         self.net.send(cable, self.now_s, frames, self._to_daemon)
         if (after_s := self.faults.echoes()) is not None:
             self.at(after_s, self._to_daemon, frames, False)
