@@ -6,6 +6,7 @@ would have made of it; it is given the original first.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from live_specd.reception import Reception
 from live_specd.service import Service
 from live_specd.translate import Translator
 
+from live_spec.client import sender
 from live_spec.client.sender import Sender
 from live_spec.client.tcs import Ledger, Outcome
 from live_spec.core.messages import advice_json
@@ -29,6 +31,7 @@ from live_spec.wire.exposures import Assembler
 from live_spec.wire.frames import Message
 from live_spec.wire.messages import header_from_bytes
 from live_spec.wire.ordering import Inbox
+from live_spec.wire.reports import Report
 from live_spec.wire.spool import FolderStore, Spool
 from simulation.disk import SimulatedOs
 from simulation.judgement import reference
@@ -207,11 +210,21 @@ def _no_body_checksum(original: Call, came: Any) -> Message:
 
 
 @mutant("trim-when-sent", "the spool lets go of what was published", Sender, "publish")
-def _trim_when_sent(original: Call, sender: Sender, now_s: float) -> Any:
-    found = original(sender, now_s)
-    for peer in sender.spool._durable:
-        sender.spool.acknowledge(peer, sender.published)
+def _trim_when_sent(original: Call, source: Sender, now_s: float) -> Any:
+    found = original(source, now_s)
+    for peer in source.spool._durable:
+        source.spool.acknowledge(peer, source.published)
     return found
+
+
+@mutant("no-report-checksum", "a damaged acknowledgement is believed", sender, "report_from_bytes")
+def _no_report_checksum(original: Call, text: bytes) -> Report:
+    try:
+        values = json.loads(text)
+        del values["report_crc32"], values["v"]
+        return Report.model_validate_json(json.dumps(values))
+    except (ValueError, KeyError, TypeError):
+        return original(text)  # type: ignore[no-any-return]
 
 
 @mutant("trim-one-too-far", "the spool lets go of one message too many", Spool, "acknowledge")
