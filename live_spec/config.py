@@ -202,6 +202,9 @@ class Io(Model):
     """The daemon's PUB endpoint for advice and snapshots; the daemon binds."""
     record: str = "runs/live"
     """Directory of the journal."""
+    keep_nights: int | None = Field(None, ge=1)
+    """Nights of the journal that stay, counted back from the newest message: what is older is removed when a visit
+    begins. By default everything stays."""
     control: str | None = None
     """A TCP endpoint for overrides and acknowledgements from other machines, which needs keys; by default they are
     taken on this machine alone, from the owner of the journal."""

@@ -162,6 +162,8 @@ MEANT = {
     "evaluate": "`live-spec evaluate --json`, `evaluation.json`",
     "event": "`live-spec watch --json`, and what the program of `[notify]` reads",
     "infer": "`live-spec infer --json`",
+    "journal-ls": "`live-spec journal ls --json`",
+    "journal-verify": "`live-spec journal verify --json`",
     "keys": "`live-spec keys list --json`",
     "known-answer": "`known.json` of a model bundle",
     "labels": "Parquet files of `live-spec infer --out`, below",

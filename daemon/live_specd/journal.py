@@ -10,13 +10,15 @@ Several threads may append (under a lock); readers follow on their own and see o
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import threading
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from live_specd.records import Damage, Kind, Place, Record, packed, read_at, record_head, segments
+from live_specd.records import Damage, Kind, Place, Record, outlines, packed, read_at, record_head, segments
 
 SEGMENT_BYTES = 1 << 30
 
@@ -101,6 +103,26 @@ class Journal:
     def reader(self, after: Place | None = None) -> Reader:
         """Reads from the first record on, or from the one after a place, and follows the journal as it grows."""
         return Reader(self, after)
+
+    def forget(self, before_ns: int) -> list[str]:
+        """Remove the oldest segments, all of whose records were written before a time, and say so in a record first.
+
+        Raises:
+            OSError: When the disk fails.
+        """
+        old: list[Path] = []
+        for path, later in pairwise(segments(self.folder)):
+            began = next(outlines(later), None)
+            if began is None or began.at_ns >= before_ns:
+                break
+            old.append(path)
+        if old:
+            values = {"event": "forgotten", "segments": [path.name for path in old], "before_ns": before_ns}
+            self.append(Kind.EVENT, json.dumps(values, sort_keys=True).encode())
+            for path in old:
+                path.unlink()
+            _sync_folder(self.folder)
+        return [path.name for path in old]
 
     def close(self) -> None:
         os.close(self._fd)

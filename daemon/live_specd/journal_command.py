@@ -9,6 +9,7 @@ import click
 
 from live_specd.records import segments
 
+LS_SCHEMA, VERIFY_SCHEMA = "live-spec.journal-ls/1", "live-spec.journal-verify/1"
 FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
 
 
@@ -27,7 +28,7 @@ def ls(folder: Path, as_json: bool) -> None:
     _need(folder)
     found = contents(folder)
     if as_json:
-        click.echo(json.dumps(found.document(), sort_keys=True))
+        click.echo(json.dumps({"schema": LS_SCHEMA, **found.document()}, sort_keys=True))
         return
     click.echo(f"{'segment':<18} {'records':>17} {'MB':>9}  from (UTC)           to")
     for segment in found.segments:
@@ -53,7 +54,7 @@ def verify(folder: Path, as_json: bool) -> int:
     _need(folder)
     found = verified(folder)
     if as_json:
-        click.echo(json.dumps(found._asdict(), sort_keys=True))
+        click.echo(json.dumps({"schema": VERIFY_SCHEMA, **found._asdict()}, sort_keys=True))
     else:
         for sentence in (*found.wrong, *found.remarks):
             click.echo(sentence)
@@ -89,7 +90,8 @@ def rebuild(folder: Path) -> None:
     """Make the table of advice (decisions.sqlite) again from the journal; no daemon may run.
 
     The old table is kept as decisions.sqlite.before-N. What telescope control has dealt with is not in the journal:
-    it is sent everything again, and a bridge acts once for each id.
+    it is taken from the old table where that can be read. Else everything is sent again, and a bridge acts once for
+    each id.
     """
     from live_specd.daemon import IN_USE, Refused
     from live_specd.decisions import TABLE

@@ -15,6 +15,7 @@ import apsw
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from live_spec.core.messages import advice_from_json
 from live_specd.decisions import TABLE, Decisions
 from live_specd.journal import Journal
 from live_specd.publisher import utc
@@ -166,7 +167,15 @@ def _compare(table: Path, advice: dict[str, bytes], wrong: list[str], remarks: l
             db.close()
     if ok != "ok":
         wrong.append(f"{table.name} is damaged ({ok}): 'live-spec journal rebuild' makes it again")
-    for key, body, digest in rows:
+    forgotten = 0
+    if int(segments(table.parent)[0].stem) > 1:  # its first segments were removed, and what they held is there alone
+        forgotten = next((n for n, (key, _, _) in enumerate(rows) if key in advice), len(rows))
+    if forgotten:
+        remarks.append(f"{forgotten} advices of segments that were removed are in {table.name} alone")
+    for key, body, digest in rows[:forgotten]:
+        if hashlib.sha256(body).hexdigest() != digest:
+            wrong.append(f"{table.name}: advice {key} does not match its hash")
+    for key, body, digest in rows[forgotten:]:
         if hashlib.sha256(body).hexdigest() != digest:
             wrong.append(f"{table.name}: advice {key} does not match its hash")
         if key not in advice:
@@ -235,6 +244,21 @@ def write_parquet(path: Path, found: Iterable[dict[str, Any]]) -> int:
     return n
 
 
+def _dealt_with(table: Path) -> list[tuple[str, str]]:
+    """Id and hash of the advice that telescope control has dealt with; none where the table cannot be read."""
+    if not table.exists():
+        return []
+    try:
+        db = apsw.Connection(str(table), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            query = "SELECT key, sha256 FROM outbox JOIN decision USING (n) WHERE acknowledged = 1 ORDER BY n"
+            return list(db.execute(query))
+        finally:
+            db.close()
+    except apsw.Error:
+        return []
+
+
 def rebuilt(folder: Path) -> tuple[int, str | None]:
     """Make the table of advice from the journal; gives how many there are, and the name under which the old one stays.
 
@@ -246,12 +270,15 @@ def rebuilt(folder: Path) -> tuple[int, str | None]:
         draft = folder / (TABLE + ".new")
         for path in folder.glob(draft.name + "*"):
             path.unlink()
-        decisions, last_s = Decisions(draft), 1
+        decisions, last_s, dealt_with = Decisions(draft), 1, _dealt_with(folder / TABLE)
         for item in read_journal(folder):
             if isinstance(item, Record):
                 last_s = max(last_s, item.at_ns // 1_000_000_000)
                 if item.kind is Kind.ADVICE:
-                    decisions.record(item.header.decode(), item.body)
+                    send = advice_from_json(item.body).mode == "advise"
+                    decisions.record(item.header.decode(), item.body, send=send)
+        for key, digest in dealt_with:
+            decisions.acknowledge(key, digest)
         n = len(decisions.all())
         decisions.close()
         Decisions(draft, last_s).close()  # its epoch is above those of every start of this journal

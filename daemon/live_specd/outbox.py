@@ -70,6 +70,11 @@ class Outbox:
             there = "does not acknowledge" if self._bridges else "is not connected"
             self.overdue = f"telescope control {there}: {len(late)} decisions wait for more than {SILENT_S:.0f} s"
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a telescope control that was here before has decisions to deal with."""
+        return self._decisions.was_heard and bool(self._decisions.unacknowledged(1))
+
     def admit(self, generation: int) -> None:
         """Cut everybody off when the list of good keys has become shorter; who is still on it comes back."""
         if generation != self._generation:

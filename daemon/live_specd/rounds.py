@@ -46,6 +46,11 @@ class Rounds:
         self.is_unsafe = False
         """Whether the journal has it that what comes in may be anybody's."""
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether telescope control has decisions to deal with."""
+        return self._outbox is not None and self._outbox.is_waiting
+
     def look_at_locks(self) -> None:
         """Write down when the sockets become unsafe and when they are safe again; tell who was refused."""
         trouble = self._watchman.trouble if self._watchman else None

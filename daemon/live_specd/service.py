@@ -56,6 +56,7 @@ from live_specd.watchman import Watchman
 
 WAIT_S = 0.1
 """Longest wait for anything, so that a stop request is seen."""
+NIGHT_NS = 86_400 * 1_000_000_000
 DRAIN_S = 20.0
 """How long a stopping daemon waits for an answer it has asked for."""
 SLOW_S = 30.0
@@ -130,6 +131,7 @@ class Service:
         self._replay_to = journal.last_number
         self._handled: dict[str, tuple[int, int]] = {}
         self._checkpoints, self._is_due = checkpoints, False
+        self._keep_ns = config.io.keep_nights and config.io.keep_nights * NIGHT_NS
         if saved is not None:
             self._handled, self._journalled = dict(saved.state["handled"]), saved.state["journalled"]
             self._alarms.restore(saved.state["alarms"])
@@ -321,14 +323,14 @@ class Service:
         if self._record is not None and not self._busy:
             self._handled.update(self._translator.position)
             self._record = None
-            if not self._recovering_record:
-                self._put_aside()
+            if not self._recovering_record and self._put_aside():
+                self._forget()
 
-    def _put_aside(self) -> None:
+    def _put_aside(self) -> bool:
         """Write a checkpoint when there is something new to put aside; that it cannot be written stops nothing."""
         place = self._reader.place
         if self._checkpoints is None or not self._is_due or place is None:
-            return
+            return False
         self._is_due = False
         state = {
             "advisor": self._advisor, "translator": self._translator.state, "alarms": self._alarms.state,
@@ -338,6 +340,19 @@ class Service:
             self._checkpoints.write(state, place)
         except (OSError, NotStorable) as error:
             log.warning("no checkpoint, a restart will take longer: %s", error)
+            return False
+        return True
+
+    def _forget(self) -> None:
+        """When a visit begins, remove what nobody needs of the journal: neither it, nor telescope control, nor the
+        report of the last nights. The checkpoint that was just written has what the advisor remembers."""
+        newest_ns = self._publisher.received_ns
+        if self._keep_ns is None or newest_ns is None or self._translator.began_ns != newest_ns:
+            return
+        if self.rounds.is_waiting:
+            log.info("nothing of the journal is removed while telescope control has decisions to deal with")
+        elif old := self._journal.forget(newest_ns - self._keep_ns):
+            log.info("removed from the journal: %s", ", ".join(old))
 
     @property
     def _recovering_record(self) -> bool:

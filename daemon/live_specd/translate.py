@@ -28,6 +28,8 @@ class Translator:
         self._assembler = Assembler()
         self._design: DesignLoaded | None = None
         self._fibres: dict[int, Fibre] = {}
+        self.began_ns = 0
+        """When the design came, on the journal's clock."""
         self.unsafe: str | None = None
         """Why what comes in may be anybody's, as the journal has it."""
         self.position: dict[str, tuple[int, int]] = {}
@@ -36,11 +38,11 @@ class Translator:
     @property
     def state(self) -> object:
         """What :meth:`restore` takes."""
-        return self._assembler, self._design, self._fibres, self.unsafe, self.position
+        return self._assembler, self._design, self._fibres, self.began_ns, self.unsafe, self.position
 
     def restore(self, state: Any) -> None:
         """Go on from an earlier state."""
-        self._assembler, self._design, self._fibres, self.unsafe, self.position = state
+        self._assembler, self._design, self._fibres, self.began_ns, self.unsafe, self.position = state
 
     @property
     def visit(self) -> str | None:
@@ -76,6 +78,7 @@ class Translator:
             return self._events(self._assembler.add(Message(header, record.body)))
         events = self._events(self._assembler.close())
         if isinstance(header, Design):
+            self.began_ns = self.began_ns if header.visit == self.visit else record.at_ns
             self._design = design_from(header)
             self._fibres = {fibre.fibre: fibre for fibre in self._design.fibres}
             lost = [InputLost(header.visit, self.unsafe)] if self.unsafe else []

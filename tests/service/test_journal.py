@@ -175,6 +175,24 @@ def test_row_upgrade_a_newer_table_is_not_touched(tmp_path: Path) -> None:
         Decisions(tmp_path / "decisions.sqlite")
 
 
+def test_row_torn_write_what_a_killed_process_left_is_on_disk_before_it_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(tmp_path)  # a process that was killed between write and sync leaves the same: whole in the page cache
+    synced: list[Path] = []
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{fd}").resolve())
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    journal = opened(tmp_path)
+    assert synced == [tmp_path / f"{1:012d}.log", tmp_path]
+    assert journal.last_number == 6
+    journal.close()
+
+
 def test_row_disk_full_nothing_is_written_behind_half_a_record(tmp_path: Path) -> None:
     contents = filled(tmp_path)
     journal = opened(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import struct
@@ -13,13 +14,13 @@ import apsw
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
-from helpers.journals import record_night
+from helpers.journals import START_NS, record_night
 from live_specd import journal as journal_module
 from live_specd.decisions import BadTable, Decisions
 from live_specd.journal import Journal
 from live_specd.journal_command import journal
-from live_specd.journal_contents import rebuilt
-from live_specd.records import HEAD, HEAD_CRC, Kind, NewerJournal, Record, read_journal, segments
+from live_specd.journal_contents import rebuilt, verified
+from live_specd.records import HEAD, HEAD_CRC, Kind, NewerJournal, Record, outlines, read_journal, segments
 
 from live_spec.commands.main import exit_code
 from live_spec.wire.messages import header_from_bytes, header_to_bytes
@@ -205,6 +206,56 @@ def test_row_sqlite_corrupt_the_daemon_is_told_and_the_table_is_made_again(folde
     decisions.close()
     assert (folder / "decisions.sqlite.before-1").read_bytes() == data
     assert run("verify", folder).return_value == 0
+
+
+def test_rebuild_keeps_what_telescope_control_has_dealt_with_and_the_shadow(folder: Path) -> None:
+    decisions = Decisions(folder / "decisions.sqlite")
+    first, *_, last = decisions.unacknowledged(100)
+    n = len(decisions.unacknowledged(100))
+    assert decisions.acknowledge(first.key, hashlib.sha256(first.body).hexdigest())
+    decisions.close()
+    journal = Journal(folder, lambda: 0)
+    shadow = json.loads(last.body) | {"id": "shadow/1/1", "mode": "shadow"}
+    journal.append(Kind.ADVICE, b"shadow/1/1", json.dumps(shadow).encode())
+    journal.close()
+    rebuilt(folder)
+    decisions = Decisions(folder / "decisions.sqlite")
+    assert decisions.was_heard
+    assert decisions.unacknowledged(100) == []  # the shadow took back what was still waiting
+    decisions.close()
+    assert n > 1
+
+
+def test_what_was_removed_is_no_mistake_and_stays_decided(folder: Path) -> None:
+    before = Decisions(folder / "decisions.sqlite")
+    n = len(before.all())
+    before.close()
+    paths = segments(folder)
+    middle = next(outlines(paths[len(paths) // 2])).at_ns
+    journal = Journal(folder, lambda: START_NS)
+    removed = journal.forget(middle)
+    journal.close()
+    left = segments(folder)
+    assert removed == [path.name for path in paths[: len(removed)]]
+    assert [path.name for path in left] == [path.name for path in paths[len(removed) :]]
+    assert len(removed) > 2
+    last = [item for item in read_journal(folder) if isinstance(item, Record)][-1]
+    assert json.loads(last.header) == {"event": "forgotten", "segments": removed, "before_ns": middle}
+    assert all(next(outlines(path)).at_ns <= middle for path in left[:1])
+    found = verified(folder)
+    remark = next(words for words in found.remarks if "advices of segments that were removed" in words)
+    assert int(remark.split()[0]) == n - found.n_advice > 0
+    assert [words for words in found.wrong if "was written before" not in words] == []
+
+
+def test_nothing_is_removed_that_is_young_or_still_written(folder: Path) -> None:
+    kept = {path: path.read_bytes() for path in segments(folder)}
+    journal = Journal(folder, lambda: START_NS)
+    assert journal.forget(START_NS) == []
+    assert {path: path.read_bytes() for path in segments(folder)} == kept
+    everything = journal.forget(START_NS * 2)
+    journal.close()
+    assert everything == [path.name for path in list(kept)[:-1]]
 
 
 def test_rebuild_waits_for_no_daemon(folder: Path) -> None:

@@ -79,7 +79,7 @@ def test_statement_22_an_unknown_key_like_no_other_is_answered_with_those_there_
     with pytest.raises(ConfigError) as error:
         parse("[io]\nzzz = 1\n[[target]]\nname = 'a'\ngoals = { fe_h = 0.1 }\nqqq = 2\n[zebra]\n", name="c.toml")
     told = str(error.value)
-    assert "line   2  io.zzz: unknown key; keys here are input, output, record, control, decisions" in told
+    assert "line   2  io.zzz: unknown key; keys here are input, output, record, keep_nights, control, decisions" in told
     assert "line   6  target[0].qqq: unknown key; keys here are name, select, priority, goals, watch" in told
     assert "line   7  zebra: unknown key; keys here are schema, instrument" in told
 
