@@ -11,7 +11,7 @@ from live_spec.events import TargetState
 from live_spec.labels import LABELS, symbol
 from live_spec.snapshot import ElementRow, FibreRow, Snapshot
 
-NEED = {
+NEED: dict[str, int] = {
     TargetState.OUT_OF_REACH: 0, TargetState.NOT_TRUSTED: 1, TargetState.LATER: 2, TargetState.SOON: 3,
     TargetState.NO_DATA: 4, TargetState.AT_GOAL: 5,
 }  # fmt: skip
@@ -30,13 +30,15 @@ Key = tuple[float, ...]
 
 def worst(row: FibreRow) -> tuple[str | None, float]:
     """The label furthest from its goal and its sigma over goal; ``None`` and 0 when nothing is measured."""
+    if row.worst is not None and (ratio := row.ratio.get(row.worst)) is not None:
+        return row.worst, ratio
     known = {label: value for label, value in row.ratio.items() if value is not None}
-    label = row.worst if row.worst in known else max(known, key=lambda name: known[name], default=None)
+    label = max(known, key=lambda name: known[name], default=None)
     return label, known[label] if label is not None else 0.0
 
 
 def _need(row: FibreRow) -> Key:
-    return not row.counts, NEED[TargetState(row.state)], -worst(row)[1], row.fibre
+    return not row.counts, NEED[row.state], -worst(row)[1], row.fibre
 
 
 def _column(read: Callable[[FibreRow], float | None]) -> Callable[[FibreRow], Key]:
@@ -150,7 +152,7 @@ class _Same:
         return isinstance(other, _Same) and other.fibres is self.fibres
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def _chosen(same: _Same, show: str, find: str, sort: str, reverse: bool) -> tuple[FibreRow, ...]:
     fibres, states, fits = same.fibres, SHOW[show], search(find)
     chosen = [row for row in fibres if (show == "all" or row.state in states) and (not find or fits(row))]

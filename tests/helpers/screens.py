@@ -77,6 +77,7 @@ def fibres(n: int) -> tuple[FibreRow, ...]:
                 left=left,
                 p_goal={"at goal": 0.94, "1-2 more": 0.55, "3-6 more": 0.18}.get(state, 0.0) if known else None,
                 why=WHY.get(state, ""),
+                worst=None if state is TargetState.NO_DATA else max(ratios, key=lambda label: ratios[label] or 0.0),
                 sigma_history=() if state is TargetState.NO_DATA else _worst_history(ratios),
                 sigma_forecast=() if state is TargetState.NO_DATA else _worst_history(ratios, (5, 6, 7, 8)),
                 photon_share=None if state is TargetState.NO_DATA else 0.71,

@@ -36,6 +36,17 @@ def test_fibres_that_have_not_changed_are_the_same_object() -> None:
     assert (second.seq, second.made_at) == (218, "2026-11-22T10:12:19Z")
 
 
+def test_a_fibre_that_has_not_changed_is_the_same_row_among_others_that_have() -> None:
+    reader = SnapshotReader()
+    before = reader.read(snapshot_json(FIRST))
+    moved = replace(FIRST, fibres=(*FIRST.fibres[:3], replace(FIRST.fibres[3], snr=1.5), *FIRST.fibres[4:]))
+    after = reader.read(snapshot_json(moved))
+    assert after == snapshot_from_json(snapshot_json(moved))
+    assert [a is b for a, b in zip(before.fibres, after.fibres, strict=True)] == [
+        n != 3 for n in range(len(FIRST.fibres))
+    ]
+
+
 def test_strange_bytes_are_refused_or_read_the_long_way() -> None:
     reader = SnapshotReader()
     whole = snapshot_json(FIRST)
