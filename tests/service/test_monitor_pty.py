@@ -20,6 +20,8 @@ from pathlib import Path
 import pytest
 from helpers.pane import Pane
 
+from live_spec.view.ui import KEYS
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux, a terminal that can be driven"),
@@ -146,6 +148,40 @@ def test_views_find_one_fibre_freeze_and_export(pane: Pane, publish: Publish, en
     pane.shows("LOST", within_s=4.0)
     pane.type("q")
     pane.until(lambda text: "FROZEN" not in text, "the shell's own screen")
+
+
+PRESSED = [
+    ("j", "2 to 4 shown"), ("k", "1 to 3 shown"), ("Down", "2 to 4 shown"), ("Up", "1 to 3 shown"),
+    ("PPage", "1 to 3 shown"), ("NPage", "4 to 6 shown"), ("Space", "7 to 9 shown"), ("PPage", "4 to 6 shown"),
+    ("End", "298 to 300 shown"), ("Home", "1 to 3 shown"), ("G", "298 to 300 shown"), ("g", "1 to 3 shown"),
+    ("s", "sorted by fibre"), ("S", "sorted by fibre reversed"), ("S", "sorted by fibre,"), ("f", "late,"),
+    ("Escape", "fibres 300"), ("c", "cells: sigma ─"), ("t", "CONTINUE"), ("u", "> CONTINUE"), ("u", "► CONTINUE"),
+    ("F1", "states of a target"), ("?", "cells: sigma ─"), ("e", "exported"), ("y", "there is no command to copy"),
+    ("a", "this screen only shows"), ("A", "this screen only shows"), ("o", "this screen only shows"),
+    ("p", "FROZEN"), ("p", "cells: sigma ─"), ("/", "find / _"), ("Escape", "cells: sigma ─"), ("Enter", "fibre 1 "),
+    ("n", "fibre 2 "), ("p", "fibre 1 "), ("v", "spectrum"), ("v", "sigma of"), ("Escape", "fibres 300"),
+    ("2", "1 to 15 shown"), ("3", "median sigma after"), ("4", "circumstances cost"), ("5", "advice of this visit"),
+    ("6", "log, newest first"), ("1", "1 to 3 shown"), ("q", "code 0"),
+]  # fmt: skip
+"""Every key of the help page and what it brings, one after the other."""
+
+
+def test_every_key_does_at_the_terminal_what_the_help_page_says(
+    pane: Pane, publish: Publish, endpoint: str, tmp_path: Path
+) -> None:
+    named = {"pgdn": "NPage", "pgup": "PPage", "esc": "Escape"}
+    listed = {key for keys in KEYS for key in keys.split()} - {"ctrl-c"}
+    assert {named.get(key, key if len(key) == 1 else key.capitalize()) for key in listed} <= {key for key, _ in PRESSED}
+    publish("continue")
+    pane.type(f"cd {tmp_path}; {shlex.join(monitor(endpoint))}; echo code $?", "Enter")
+    pane.shows("1 to 3 shown")
+    for key, words in PRESSED:
+        pane.type(key)
+        pane.shows(words)
+    pane.type(f"clear; {shlex.join(monitor(endpoint))}; echo again $?", "Enter")
+    pane.shows("1 to 3 shown")
+    pane.type("C-c")
+    pane.shows("again 0")
 
 
 def test_statement_11_keys_are_answered_while_data_arrive(pane: Pane, publish: Publish, endpoint: str) -> None:
