@@ -131,6 +131,7 @@ class Alarm:
     level: str
     """Highest level since it was last acknowledged."""
     text: str
+    """Words of its newest occurrence."""
     visit: str | None = None
     observed_at: str | None = None
     """Data time of its newest occurrence."""
@@ -143,6 +144,8 @@ class Alarm:
     acked_at: str | None = None
     muted: bool = False
     """Listed, but counted nowhere."""
+    now: str = ""
+    """Level of the newest occurrence where it is lower than ``level``: what the words are about."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ def share(n_done: int, n_all: int) -> str:
 
 
 def targets(n: int) -> str:
-    return "priority target" if n == 1 else "priority targets"
+    return "counting target" if n == 1 else "counting targets"
 
 
 def cause(decision: Decision, judged: Judged, goals: GoalTable, rule: Rule, limiting: str | None) -> str:

@@ -51,9 +51,10 @@ def _alarm(pen: Pen, alarm: Alarm, more: str, *, alone: bool) -> Text:
     if alarm.acked_by and not alarm.muted:
         state = f"ack {alarm.acked_by} {fmt.clock(alarm.acked_at, seconds=False)}"
     times = f"{alarm.times} times" if alarm.times > 1 else ""
-    right = "   ".join(part for part in (times, more, state) if part)
+    now = f"now {alarm.now}" if alarm.now else ""
+    right = "   ".join(part for part in (now, times, more, state) if part)
     if alone and not quiet:
-        right = more or "to ack"
+        right = "   ".join(part for part in (now, more or "to ack") if part)
     head, time = f" {sign} {level:<8}", fmt.clock(alarm.raised_at or alarm.observed_at, seconds=False)
     room = pen.width - len(head) - len(time) - cell_len(pen.spell(right)) - 5
     words = f" {time}  {fmt.fit(pen.sentence(alarm.text, room), room)}  {right}"

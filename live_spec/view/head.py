@@ -10,6 +10,7 @@ from rich.text import Text
 from live_spec.core.nights_by_mjd import ZONES, sjd
 from live_spec.snapshot import Snapshot
 from live_spec.view import format as fmt
+from live_spec.view.format import parse_time
 from live_spec.view.pen import Cell, Pen
 from live_spec.view.states import Phase, Standing
 from live_spec.view.ui import Playing
@@ -92,6 +93,7 @@ def progress(pen: Pen, snapshot: Snapshot, stand: Standing, *, note: bool) -> Te
         (1, (model_note(snapshot), pen.theme.warning) if note else ""),
         (4, f"answer in {snapshot.latency_s:.1f} s" if snapshot.latency_s is not None else ""),
         (5, "" if snapshot.source == "LIVE" else observed),
+        (6, f"model {snapshot.bundle}" if snapshot.bundle and not note else ""),
     )
 
 
@@ -103,8 +105,10 @@ def model_note(snapshot: Snapshot) -> str:
     return ", ".join(part for part in (f"model {note}" if note else "", few) if part)
 
 
-def advice(pen: Pen, snapshot: Snapshot, stand: Standing, *, most: int, choices: bool = False) -> list[Text]:
-    """The advice block without its rule; ``most`` lines for the cause, one or two for the others."""
+def advice(
+    pen: Pen, snapshot: Snapshot, stand: Standing, *, most: int, choices: bool = False, brief: bool = False
+) -> list[Text]:
+    """The advice block without its rule; ``most`` lines for the cause, two for the others; ``brief`` has no others."""
     said = words(snapshot, stand, detailed=choices)
     style = pen.theme.stop if said.stop else pen.theme.verdict
     under = pen.theme.no_advice if said.urgent else ""
@@ -113,21 +117,23 @@ def advice(pen: Pen, snapshot: Snapshot, stand: Standing, *, most: int, choices:
     lines = pen.paragraph(
         (caption, style if not said.urgent else ""), said.head, indent=max(14, len(caption) + 3), most=2, style=under
     )
-    for name, text in said.lines:
+    for name, text in said.lines[:1] if brief else said.lines:
         lines += pen.paragraph(f"   {name}", text, indent=10, most=most if name == "why" else 2, style=under)
     if choices and snapshot.advice and snapshot.advice.choices and not said.urgent:
         lines += _choices(pen, snapshot)
     return lines
 
 
-def advice_title(snapshot: Snapshot, stand: Standing) -> tuple[str, str]:
+def advice_title(snapshot: Snapshot, stand: Standing, *, wide: bool = False) -> tuple[str, str]:
     """Both ends of the rule above the advice."""
     given = snapshot.advice
     policy = f"{snapshot.rule}, {snapshot.mode}"
     if given is None or stand.withdrawn:
         return "no advice" if stand.withdrawn else "advice", policy
     late = f", exp {snapshot.exposure} being measured" if snapshot.exposure > given.exposure else ""
-    return f"advice after exp {given.exposure}{late}", policy
+    valid = parse_time(given.valid_until) if wide and snapshot.source == "LIVE" else None
+    until = f", valid until {valid:%H:%M} UT" if valid else ""
+    return f"advice after exp {given.exposure}{late}{until}", policy
 
 
 def _choices(pen: Pen, snapshot: Snapshot) -> list[Text]:

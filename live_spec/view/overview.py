@@ -225,10 +225,10 @@ def _top(
     ]
     if note and not inline:
         lines += pen.paragraph("", note, indent=1, most=2, style=pen.theme.warning)
-    lines.append(pen.rule(*head.advice_title(snapshot, stand)))
+    lines.append(pen.rule(*head.advice_title(snapshot, stand, wide=wide)))
     if overview:
         return lines + head.advice(pen, snapshot, stand, most=3 if wide else 2, choices=wide)
-    return lines + head.advice(pen, snapshot, stand, most=1)[:2]
+    return lines + head.advice(pen, snapshot, stand, most=2, brief=True)
 
 
 def _middle(pen: Pen, snapshot: Snapshot, room: int) -> list[Text]:
@@ -241,6 +241,8 @@ def _middle(pen: Pen, snapshot: Snapshot, room: int) -> list[Text]:
     left = panels.elements(pen.narrow(44), snapshot, min(rows, room - 2))
     side = pen.narrow(pen.width - 46)
     right = [*panels.states(side, snapshot, bar=side.width - 25), *panels.conditions(side, snapshot)]
+    if len(right) < len(left):
+        right += panels.programs(side, snapshot)
     return [rule, *pen.beside(left, right)]
 
 
@@ -248,7 +250,7 @@ def _wide_middle(pen: Pen, snapshot: Snapshot, stand: Standing) -> list[Text]:
     left, side = pen.narrow(pen.width - 54), pen.narrow(52)
     lines = [pen.rule("elements", f"targets {snapshot.n_targets}, {snapshot.n_counting} counting for the rule")]
     rows = panels.elements(left, snapshot, PANEL_ROWS, history=True)
-    lines += pen.beside(rows, panels.states(side, snapshot, bar=26))
+    lines += pen.beside(rows, [*panels.states(side, snapshot, bar=26), *panels.programs(side, snapshot)])
     lines.append(pen.rule("conditions", "forecast: expected share of targets at goal"))
     return lines + pen.beside(panels.conditions_table(left, snapshot), panels.forecast(side, snapshot, stand))
 
@@ -264,8 +266,9 @@ def _help(pen: Pen, height: int, *, replay: bool) -> list[Text]:
     shown = {**REPLAY_KEYS, **KEYS} if replay else KEYS
     lines = [pen.rule("keys")]
     lines += [pen.row(f"   {key:<15} {what}") for key, what in shown.items()]
-    states = _meanings(pen)
-    return lines + states if len(lines) + len(states) <= height else lines
+    for more in (_meanings(pen), _columns(pen)):
+        lines += more if len(lines) + len(more) <= height else []
+    return lines
 
 
 def _meanings(pen: Pen) -> list[Text]:
@@ -278,6 +281,18 @@ def _meanings(pen: Pen) -> list[Text]:
     for (state, sign), text in zip(pen.glyphs.states.items(), meaning, strict=True):
         lines.append(pen.row("   ", (sign, pen.theme.states[state]), f" {state:<12} {text}"))
     return lines
+
+
+def _columns(pen: Pen) -> list[Text]:
+    meaning = {
+        "counting": "priority targets that are trusted, have data and are within reach",
+        "left": "further exposures until at goal, at the pace of the visit; -- never or unknown",
+        "p10-p90": "the middle four fifths of the targets not yet there",
+        "P(goal)": "probability that every goal of the target is met now",
+        "P(rule met)": "probability that the rule is met at that stop point",
+        "sigma / goal": "below 1 is there",
+    }
+    return [pen.rule("words"), *(pen.row(f"   {word:<15} {text}") for word, text in meaning.items())]
 
 
 def _finish(

@@ -54,7 +54,7 @@ def conditions(pen: Pen, snapshot: Snapshot, stand: Standing, rows: int) -> list
         drawn = "" if value is None or highest <= 0 else fmt.bar(value / highest, pen.width - 18, pen.glyphs)
         lines.append(pen.row(f" {number:>4}  {fmt.whole(value, top=99999):>8}  {drawn}"))
     if costs:
-        lines.append(pen.rule("what the circumstances cost, share of the counting targets"))
+        lines.append(pen.rule("what the circumstances cost, share of the priority targets"))
         for cost in costs:
             lines += pen.paragraph(f" {cost.name} {fmt.percent(cost.share)}", cost.text, indent=20, most=2)
     return lines
@@ -63,14 +63,15 @@ def conditions(pen: Pen, snapshot: Snapshot, stand: Standing, rows: int) -> list
 def history(pen: Pen, snapshot: Snapshot, stand: Standing, rows: int) -> list[Text]:
     """Every advice of the visit, newest first, and the forecast it made."""
     beside = pen.width >= SIDE_WIDTH
-    caption = " exp  advice      stop after  at goal  P(rule met)  "
+    caption = " exp  UT     advice      stop after  at goal  P(rule met)  "
     lines = [
         pen.rule("advice of this visit", f"{len(snapshot.history)} given"),
         pen.row((caption + ("why" if beside else ""), pen.theme.quiet)),
     ]
     for past in reversed(snapshot.history[-max(1, (rows - 2) // (1 if beside else 2)) :]):
         stop = "--" if past.stop_after is None else str(past.stop_after)
-        numbers = f" {past.exposure:>3}  {past.verdict:<10}  {stop:>10}  {fmt.percent(past.have):>7}"
+        ended = fmt.clock(past.observed_at, seconds=False)
+        numbers = f" {past.exposure:>3}  {ended}  {past.verdict:<10}  {stop:>10}  {fmt.percent(past.have):>7}"
         numbers += f"  {probability(past.p_met):>11}  "
         lines.append(pen.row(numbers, pen.sentence(past.cause, pen.width - len(numbers) - 1) if beside else ""))
         if not beside:

@@ -16,6 +16,9 @@ from live_spec.view.states import Standing
 from live_spec.view.verdict import probability
 from live_spec.words import plural
 
+LEAST_WHY = 18
+"""Columns below which a reason is more mark than words."""
+
 
 def elements(pen: Pen, snapshot: Snapshot, rows: int, *, history: bool = False, at: int | None = None) -> list[Text]:
     """One line per label of the goals; that of number ``at`` is marked as selected."""
@@ -73,6 +76,20 @@ def states(pen: Pen, snapshot: Snapshot, *, bar: int) -> list[Text]:
     return lines
 
 
+def programs(pen: Pen, snapshot: Snapshot) -> list[Text]:
+    """The share at goal of each program, the largest first and as many as fit, where there are several."""
+    standings = snapshot.advice.programs if snapshot.advice else ()
+    sizes = {standing.program: sum(standing.states.values()) for standing in standings}
+    if len(sizes) < 2:
+        return []
+    shares = [
+        f"{standing.program} {fmt.percent(standing.states.get(TargetState.AT_GOAL, 0) / sizes[standing.program])}"
+        for standing in sorted(standings, key=lambda standing: -sizes[standing.program])
+        if sizes[standing.program]
+    ]
+    return [pen.parts((0, "at goal" if pen.width > 40 else ""), *enumerate(shares, 1))]
+
+
 def states_line(pen: Pen, snapshot: Snapshot) -> Text:
     """The six states on one line, for a narrow window."""
     measured = sum(snapshot.states.values()) > 0
@@ -111,7 +128,7 @@ def conditions_table(pen: Pen, snapshot: Snapshot) -> list[Text]:
     falls = now.snr2_relative is not None and now.snr2_relative < 0.9
     sign = f"{pen.glyphs.falling} " if falls else ""
     against = "" if now.snr2_relative is None else f"{sign}{fmt.whole(100 * now.snr2_relative)}% of the earlier ones"
-    room = max(1, pen.width - 64)
+    room = max(1, pen.width - 62)
     rows: list[tuple[str, str, Cell, str]] = [
         (f"{pen.glyphs.snr2} of the exposure", fmt.whole(now.snr2, top=99999),
          (against, pen.theme.warning if falls else ""), fmt.sparkline(now.snr2_history, pen.glyphs, width=room)),
@@ -128,7 +145,7 @@ def conditions_table(pen: Pen, snapshot: Snapshot) -> list[Text]:
     lines = []
     for name, value, remark, history in rows:
         text, style = remark if isinstance(remark, tuple) else (remark, "")
-        lines.append(pen.row(f" {name:<22}{value:>8}   ", (f"{text:<28}", style), history))
+        lines.append(pen.row(f" {name:<22}{value:>8}   ", (f"{text:<26}", style), history))
     return lines
 
 
@@ -173,8 +190,10 @@ def fibre_table(
     labels = labels[: max(0, (pen.width - fixed) // each)]
     names = "".join(f"{symbol(label):>{each}}" for label in labels)
     program = f"  {'program':<{program_width - 2}}" if wide else ""
+    room = pen.width - fixed - each * len(labels) - 2
+    has_why = wide and room >= LEAST_WHY
     caption = f"  {'fib':>{id_width}} {'target':<{star_width}}{program}{'H':>6}{'S/N':>4}{names}{'left':>5}"
-    lines = [pen.row((caption + ("  P(goal)  why" if wide else ""), pen.theme.quiet))]
+    lines = [pen.row((caption + ("  P(goal)" if wide else "") + ("  why" if has_why else ""), pen.theme.quiet))]
     for n, row in enumerate(shown):
         state = TargetState(row.state)
         h_mag = fmt.UNKNOWN if row.h_mag is None else f"{row.h_mag:.2f}"
@@ -183,8 +202,7 @@ def fibre_table(
         star = fmt.fit(pen.spell(row.star), star_width)
         numbers = f"{h_mag:>6}{fmt.whole(row.snr):>4}{ratios}{fmt.whole(row.left, top=99):>5}"
         if wide:
-            room = pen.width - fixed - each * len(labels)
-            numbers += f"{probability(row.p_goal):>9}  {pen.sentence(row.why, room - 2) if room > 10 else ''}"
+            numbers += f"{probability(row.p_goal):>9}  {pen.sentence(row.why, room) if has_why else ''}"
         sign = (pen.glyphs.states[state], pen.theme.states[state])
         lines.append(
             pen.row(pen.glyphs.go if n == at else " ", sign, f"{row.fibre:>{id_width}} {star}{group}{numbers}")

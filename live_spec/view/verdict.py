@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
+from itertools import pairwise
+from statistics import median
 
 from live_spec.events import Advice, Verdict
 from live_spec.snapshot import Snapshot
-from live_spec.view.format import interval, percent
+from live_spec.view.format import interval, parse_time, percent
 from live_spec.view.states import Phase, Standing
 from live_spec.words import plural
 
@@ -57,7 +60,8 @@ def words(snapshot: Snapshot, stand: Standing, *, detailed: bool = False) -> Wor
     lines += [("finish", _finish(advice)), ("costs", _costs(advice))] if detailed else []
     lines.append(("plan", _against_plan(advice)))
     lines.append(("type", to_type(snapshot, stand)))
-    return Words(f"{voice(snapshot)}{advice.verdict}", _head(advice), _said(lines), stop=advice.verdict is Verdict.STOP)
+    head = _head(advice) + _stop_clock(snapshot, advice)
+    return Words(f"{voice(snapshot)}{advice.verdict}", head, _said(lines), stop=advice.verdict is Verdict.STOP)
 
 
 def voice(snapshot: Snapshot) -> str:
@@ -102,6 +106,17 @@ def _head(advice: Advice) -> str:
     chosen = next((c for c in advice.choices if c.advised), None)
     minutes = f" ({chosen.minutes:.0f} min)" if chosen and chosen.minutes else ""
     return f"{more}{beyond}, stop after exp {advice.stop_after}{minutes}"
+
+
+def _stop_clock(snapshot: Snapshot, advice: Advice) -> str:
+    """About when the advised stop point is reached, at the pace of a live visit so far; from two exposures on."""
+    ends = {past.exposure: end for past in snapshot.history if (end := parse_time(past.observed_at)) is not None}
+    if snapshot.source != "LIVE" or advice.exposures == 0 or advice.exposure not in ends or len(ends) < 2:
+        return ""
+    numbers = sorted(ends)
+    pace_s = median((ends[b] - ends[a]).total_seconds() / (b - a) for a, b in pairwise(numbers))
+    at = ends[advice.exposure] + timedelta(seconds=advice.exposures * pace_s)
+    return f", about {at:%H:%M} UT" if pace_s > 0 else ""
 
 
 def _then(advice: Advice) -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cache
 from math import exp, sin, sqrt
 
-from live_spec.events import Advice, Choice, Contribution, Finish, TargetState, Verdict
+from live_spec.events import Advice, Choice, Contribution, Finish, ProgramStanding, TargetState, Verdict
 from live_spec.snapshot import Alarm, Conditions, ElementRow, Excerpt, FibreRow, LogLine, PastAdvice, Snapshot, Window
 
 VISIT = "102631-61366"
@@ -128,7 +128,7 @@ ADVICE = Advice(
     verdict=Verdict.CONTINUE,
     exposures=2,
     stop_after=6,
-    cause="Mg limits: 71% of 262 priority targets at goal, rule needs 80%",
+    cause="Mg limits: 71% of 262 counting targets at goal, rule needs 80%",
     mode="advise",
     rule="abundance-80 v3",
     need=0.80,
@@ -146,9 +146,13 @@ ADVICE = Advice(
     config="51ab03c2d9e4",
     inputs=("m4",),
     finish=Finish(1.1, 1.8, 3.2),
+    programs=(
+        ProgramStanding("mwm_disk", {"at goal": 170, "1-2 more": 40}, {}),
+        ProgramStanding("mwm_halo", {"at goal": 22, "3-6 more": 30}, {}),
+    ),
     contributions=(
-        Contribution("cloud", 0.05, "13 of 262 priority targets would be at goal, had all exposures been as good"),
-        Contribution("fibre loss", 0.03, "9 of 262 priority targets have no data"),
+        Contribution("cloud", 0.05, "13 of 286 priority targets would be at goal, had all exposures been as good"),
+        Contribution("fibre loss", 0.03, "9 of 286 priority targets have no data"),
     ),
 )
 
@@ -157,7 +161,7 @@ STOP = replace(
     verdict=Verdict.STOP,
     exposures=0,
     stop_after=4,
-    cause="81% of 262 priority targets at goal, rule needs 80%, P(rule met) 0.93",
+    cause="81% of 262 counting targets at goal, rule needs 80%, P(rule met) 0.93",
     have=0.81,
     p_met=0.93,
     choices=(Choice(4, 0.81, 0.80, 0.83, 0.93, 0.0, advised=True), Choice(6, 0.84, 0.82, 0.86, 0.99, 16.7)),
@@ -181,7 +185,7 @@ NO_ADVICE = replace(
 def log(n: int) -> tuple[LogLine, ...]:
     """What happened so far."""
     told = [
-        ("09:58:04", "design", f"design 48213 loaded: {n} fibres, 262 priority targets, plan 6 exposures"),
+        ("09:58:04", "design", f"design 48213 loaded: {n} fibres, 286 priority targets, plan 6 exposures"),
         ("10:12:12", "exposure", "exposure 4 of 6 received, dither A"),
         ("10:12:13", "advice", f"after exposure 4: CONTINUE. {ADVICE.cause}"),
     ]
@@ -227,7 +231,8 @@ def field(n: int = 300, *, advice: Advice = ADVICE, source: str = "LIVE", mode: 
         received_at="2026-11-22T10:12:12Z",
         latency_s=1.24,
         history=tuple(
-            PastAdvice(n, advice.verdict.value, advice.stop_after, share, advice.p_met, advice.cause, None)
+            PastAdvice(n, advice.verdict.value, advice.stop_after, share, advice.p_met, advice.cause,
+                       f"2026-11-22T{9 + (32 + 10 * n) // 60:02d}:{(32 + 10 * n) % 60:02d}:12Z")
             for n, share in enumerate((0.22, 0.48, 0.63, 0.71), 1)
         ),
     )  # fmt: skip
@@ -290,8 +295,9 @@ def alarmed() -> Snapshot:
         "2026-11-22T09:44:00Z",
         muted=True,
     )
+    lost = replace(lost, level="critical", now="serious", times=2)
     seen = replace(low, times=3, acked_by="kp", acked_at="2026-11-22T10:08:00Z")
-    return replace(full, alarms=(replace(lost, level="critical"), over, seen, slow))  # fmt: skip
+    return replace(full, alarms=(lost, over, seen, slow))  # fmt: skip
 
 
 def excerpt(fibre: int, label: str) -> Excerpt:

@@ -32,7 +32,7 @@ def test_a_bright_field_stops_at_the_first_whole_pair_at_goal() -> None:
     assert [a.verdict for a in advice] == [CONTINUE, CONTINUE, CONTINUE, STOP]
     assert advice[0].stop_after == advice[2].stop_after == 4
     assert "A/B pair is completed first" in advice[2].cause
-    assert "10 of 10 priority targets at goal, rule needs 80%" in advice[3].cause
+    assert "10 of 10 counting targets at goal, rule needs 80%" in advice[3].cause
 
 
 def test_singles_stop_between_pairs() -> None:

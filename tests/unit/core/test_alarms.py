@@ -47,7 +47,9 @@ def test_statement_21_an_alarm_stays_until_it_is_over_and_acknowledged() -> None
 
 def test_statement_21_the_highest_level_stays_until_it_is_seen() -> None:
     (alarm,) = book_with(up(level="critical"), up(level="warning")).standing()
-    assert (alarm.level, alarm.times, alarm.raised_at) == ("critical", 2, AT)
+    assert (alarm.level, alarm.now, alarm.times, alarm.raised_at) == ("critical", "warning", 2, AT)
+    (alarm,) = book_with(up(level="critical"), up(level="warning"), up(level="critical")).standing()
+    assert (alarm.level, alarm.now) == ("critical", "")
     assert book_with(up(level="warning"), seen(), up(level="critical")).unacknowledged() == ["fibre-lost"]
 
 

@@ -29,21 +29,21 @@ def test_who_begins_to_listen_is_told_where_things_stand() -> None:
         "design 48213 loaded", "exposure 4 of 6 received, dither A", "serious fibre-lost", "warning throughput-low",
         "after exposure 4",
     ]  # fmt: skip
-    assert "CONTINUE, 2 more exposures, stop after exp 6 (17 min). Mg limits: 71% of 262" in said[-1]
+    assert "CONTINUE, 2 more exposures, stop after exp 6 (17 min), about 10:32 UT. Mg limits: 71% of 262" in said[-1]
 
 
 def test_each_of_several_things_between_two_pictures_is_said_with_its_own_time() -> None:
     lines = [
         ("alarm", "serious fibre-lost: fibre 3 lost 90% of its flux before exposure 5"),
         ("alarm", "serious fibre-lost: fibre 8 lost all of its flux before exposure 5"),
-        ("advice", "after exposure 4: STOP. 81% of 262 priority targets at goal"),
+        ("advice", "after exposure 4: STOP. 81% of 262 counting targets at goal"),
         ("advice", "after exposure 5: CONTINUE. Mg limits"),
     ]
     said = sentences(field(), logged(field(), *lines), NOW)
     assert [line[:16] for line in said] == ["10:13:18  LIVE  "] * 4
     assert said[0].endswith("fibre 3 lost 90% of its flux before exposure 5")
     assert said[1].endswith("fibre 8 lost all of its flux before exposure 5")
-    assert said[2].endswith("after exposure 4: STOP. 81% of 262 priority targets at goal")
+    assert said[2].endswith("after exposure 4: STOP. 81% of 262 counting targets at goal")
     assert "CONTINUE, 2 more exposures, stop after exp 6" in said[3]  # the newest, with all its reasons
     shadow = sentences(field(mode="shadow"), logged(field(mode="shadow"), *lines), NOW)
     assert "after exposure 4: would say STOP. 81%" in shadow[2]

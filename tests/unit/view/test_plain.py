@@ -21,8 +21,8 @@ def stand(snapshot: Snapshot, age_s: float = 6, silent_s: float = 0.2) -> Standi
 def test_status_in_lines() -> None:
     told = lines(field(), stand(field()))
     assert told[0] == "LIVE  field 102631 design 48213  exp 4 of 6  data 6 s old"
-    assert told[1] == "CONTINUE   2 more exposures, stop after exp 6 (17 min)"
-    assert told[2] == "  why    Mg limits: 71% of 262 priority targets at goal, rule needs 80%"
+    assert told[1] == "CONTINUE   2 more exposures, stop after exp 6 (17 min), about 10:32 UT"
+    assert told[2] == "  why    Mg limits: 71% of 262 counting targets at goal, rule needs 80%"
     assert (
         told[-1]
         == "2 alarms to acknowledge, first: SERIOUS fibre-lost: fibre 187 lost 81% of its flux before exposure 4"
@@ -97,3 +97,12 @@ def test_no_control_characters() -> None:
     hostile = replace(field(), design="\x1b[2J\n", field="|")
     said = stand(hostile)
     assert all(line.isprintable() for line in [*lines(hostile, said), one_line(hostile, said), check(hostile, said)[1]])
+
+
+def test_statement_06_the_stop_point_has_a_time_where_the_pace_of_a_live_visit_tells_it() -> None:
+    assert "about 10:32 UT" in lines(field(), stand(field()))[1]
+    once = replace(field(), history=field().history[-1:])
+    for other in (once, field(source="REPLAY"), field(source="DEMO"), replace(field(), history=())):
+        assert "about" not in lines(other, stand(other))[1]
+    skipped = replace(field(), history=(field().history[0], field().history[3]))
+    assert "about 10:32 UT" in lines(skipped, stand(skipped))[1]

@@ -359,6 +359,6 @@ def test_a_field_that_a_person_holds_says_who_and_why() -> None:
 def test_a_wide_screen_says_what_the_circumstances_cost_and_when_it_ends() -> None:
     text = draw("continue", 140, 45).text
     assert "finish 2 more exposures [1-3] until the rule is met" in text
-    assert "cloud 5%: 13 of 262 priority targets" in text
+    assert "cloud 5%: 13 of 286 priority targets" in text
     endless = replace(ADVICE, finish=Finish(4.0, 7.5, None))
     assert "8 more exposures [4-?]" in view(field(advice=endless), Ui(), 140, 45, NOW).text
