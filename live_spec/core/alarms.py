@@ -118,7 +118,8 @@ class AlarmBook:
         stays = bool(before.acked_by) and before.active and lasts and not worse
         level = change.level if worse or (before.acked_by and not stays) else before.level
         return replace(
-            new, level=level, now=change.level if change.level != level else "", raised_at=before.raised_at, times=before.times + 1,
+            new, level=level, now=change.level if change.level != level else "", times=before.times + 1,
+            raised_at=before.raised_at,
             acked_by=before.acked_by if stays else "", acked_at=before.acked_at if stays else None,
         )  # fmt: skip
 

@@ -54,7 +54,7 @@ def _alarm(pen: Pen, alarm: Alarm, more: str, *, alone: bool) -> Text:
     now = f"now {alarm.now}" if alarm.now else ""
     right = "   ".join(part for part in (now, times, more, state) if part)
     if alone and not quiet:
-        right = "   ".join(part for part in (now, more or "to ack") if part)
+        right = more or "to ack"
     head, time = f" {sign} {level:<8}", fmt.clock(alarm.raised_at or alarm.observed_at, seconds=False)
     room = pen.width - len(head) - len(time) - cell_len(pen.spell(right)) - 5
     words = f" {time}  {fmt.fit(pen.sentence(alarm.text, room), room)}  {right}"
