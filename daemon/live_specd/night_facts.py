@@ -49,6 +49,7 @@ def facts(
         "schema": SCHEMA,
         "night": name or (utc(night.first_ns).strftime("%Y-%m-%d") if night.first_ns is not None else None),
         "folder": night.folder.name,
+        "page_before": None,
         "headline": _headline(night, visits, rules),
         "strip": points,
         "sky": over_the_night(night, points),

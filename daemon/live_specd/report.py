@@ -46,13 +46,18 @@ def _which_night(command: Options) -> Options:
 @click.command()
 @_which_night
 @click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write; by default standard output."
-)
+    "--out", type=click.Path(path_type=Path),
+    help="File to write, or a folder, for live-spec-apo-61367.html and the like; by default standard output.",
+)  # fmt: skip
 @click.option("--format", "form", type=click.Choice(FORMATS), help="By default as the file is named, or html.")
 def report(folder: Path | None, config_path: Path | None, mjd: int | None, out: Path | None, form: str | None) -> None:
     """The morning report: one HTML page that needs no network, 15 lines of Markdown, or JSON."""
     facts = _facts(folder, config_path, mjd)
     form = form or (out.suffix.removeprefix(".") if out and out.suffix.removeprefix(".") in FORMATS else "html")
+    if out is not None and out.is_dir():
+        out /= f"live-spec-{'-'.join(str(facts['night'] or facts['folder']).lower().split())}.{form}"
+        before = sorted(path.name for path in out.parent.glob("live-spec-*.html") if path.name < out.name)
+        facts["page_before"] = before[-1] if before else None
     text = {"html": as_html, "md": as_markdown, "json": as_json}[form](facts)
     if out is None:
         click.echo(text)

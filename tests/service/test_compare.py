@@ -68,6 +68,9 @@ def test_a_recorded_run_under_other_rules(small_bundle: Path, tmp_path: Path) ->
     assert morning["rules"]["note"] is None
     assert set(morning["rules"]["totals"]) == {"loose", "patient", "plan", "sn2-1600"}
     assert morning["rules"]["totals"]["plan"] == document["policies"]["plan"]
+    open_s = 3600 * morning["headline"]["open_shutter_h"]
+    saved = morning["rules"]["totals"]["sn2-1600"]["minutes"] - open_s / 60
+    assert morning["headline"]["minutes_saved_sn2"] == pytest.approx(saved)
     page = runner.invoke(report, ["-c", str(config), "--run", str(run)]).stdout
     assert "plan minus loose, paired by visit" in page
     unknown = runner.invoke(compare, ["-c", str(config), "--policy", "luck", str(run)])

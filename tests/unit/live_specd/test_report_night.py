@@ -128,6 +128,17 @@ def test_a_run_of_several_nights_is_reported_by_its_last_beside_the_others(
     assert json.loads(aside.stdout)["headline"]["visits"] == 2
 
 
+def test_pages_of_a_folder_are_named_by_their_nights_and_lead_to_the_one_before(folder: Path, tmp_path: Path) -> None:
+    tonight = sjd(DUSK_NS, "APO")
+    for night in (tonight - 1, tonight):
+        done = CliRunner().invoke(report, ["--run", str(folder), "--mjd", str(night), "--out", str(tmp_path)])
+        assert done.exit_code == 0, done.output
+    first, second = sorted(tmp_path.iterdir())
+    assert (first.name, second.name) == (f"live-spec-apo-{tonight - 1}.html", f"live-spec-apo-{tonight}.html")
+    assert f'<a href="{first.name}">' in second.read_text("utf-8")
+    assert 'href="live-spec' not in first.read_text("utf-8")
+
+
 def test_a_short_run_is_one_night_whatever_the_noon(tmp_path: Path) -> None:
     noon_ns = between(sjd(START_NS, "APO"), "APO")[1]
     record_night(tmp_path, n_visits=2, n_fibres=8, start_ns=noon_ns - HOUR_NS)
