@@ -176,7 +176,7 @@ class Engine:
 
     @property
     def numbers(self) -> str:
-        """What the large products are taken in, and for which processors when that is not all of this one."""
+        """What the large products are taken in, and the variant of a compiled kernel that takes them in float32."""
         variant = self._compiled.variant if self.kernel == "compiled" else ""
         return "bf16" if self.kernel == "blocks" or variant == "avx512-bf16" else f"f32 {variant}".strip()
 
