@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,54 +22,13 @@ from live_spec.archive import UnreadableFile
 from live_spec.batch.executor import Failed
 from live_spec.commands.many import Means, with_means
 from live_spec.config import Config, Policy, Rule, load
-from live_spec.core.advisor import Advisor
-from live_spec.core.messages import advice_json
-from live_spec.core.nights_by_mjd import Between
-from live_spec.core.visit import is_half
-from live_spec.events import (
-    Action,
-    Advice,
-    Configured,
-    DesignLoaded,
-    Event,
-    ExposureReduced,
-    LabelsPredicted,
-    PredictionFailed,
-    PredictLabels,
-    Verdict,
-)
-from live_spec.wire.predictions import answer_from_bytes, request_key
+from live_spec.events import Advice, Verdict
 from live_specd.daemon import Refused
+from live_specd.hearing import VisitResult, last_word, play, read_night, result
 from live_specd.playback import part_of, rehearse
-from live_specd.records import Kind, Record, read_journal
 from live_specd.replay_set import verdicts_in
-from live_specd.stretch import stretch
-from live_specd.translate import Translator
 
 SCHEMA = "live-spec.compare/1"
-
-Answer = LabelsPredicted | PredictionFailed
-
-
-@dataclass(frozen=True)
-class Night:
-    """A recorded run: its events in order, the answers by question, the advice that was given."""
-
-    events: tuple[tuple[Event, float], ...]
-    answers: dict[str, Answer]
-    advice: dict[str, bytes]
-
-
-@dataclass(frozen=True)
-class VisitResult:
-    """How one policy ends one visit, judged by what was said when it ended."""
-
-    visit: str
-    exposures: int
-    minutes: float
-    at_goal: int
-    counting: int
-    verdict: str
 
 
 @click.command()
@@ -181,23 +140,21 @@ class Comparison:
     def __call__(self, run: Path) -> Compared | str:
         """What the policies say, or a sentence on why they cannot be asked."""
         try:
-            night = _night(run, self.config)
-            said, _ = play(night, self.config)
-            results = {name: play(night, policy)[1] for name, policy in self.policies.items()}
+            part = part_of(run)
+            if isinstance(part, Path):
+                return self._of(part)
+            with tempfile.TemporaryDirectory(prefix="live-spec-compare-") as folder:
+                rehearse(self.config, [part], Path(folder))
+                return self._of(Path(folder))
         except (Refused, UnreadableFile) as error:
             return str(error)
-        same = sum(night.advice.get(key) == body for key, body in said.items())
+
+    def _of(self, journal: Path) -> Compared:
+        night = read_night(journal)
+        own, *others = play(night, [self.config, *self.policies.values()])
+        same = sum(night.advice.get(key) == body for key, body in own.said.items())
+        results = {name: other.results for name, other in zip(self.policies, others, strict=True)}
         return Compared(results, same, len(night.advice))
-
-
-def _night(run: Path, config: Config) -> Night:
-    """Read a journal; archived files are replayed first."""
-    part = part_of(run)
-    if isinstance(part, Path):
-        return read_night(part)
-    with tempfile.TemporaryDirectory(prefix="live-spec-compare-") as folder:
-        rehearse(config, [part], Path(folder))
-        return read_night(Path(folder))
 
 
 def replayed(folder: Path) -> list[VisitResult]:
@@ -207,98 +164,8 @@ def replayed(folder: Path) -> list[VisitResult]:
     for advice, spent in verdicts_in(folder):
         heard.setdefault(advice.visit, []).append(advice)
         minutes[advice.id] = spent or 0.0
-    ends = {visit: _last_word(advice, advice[0].plan) for visit, advice in heard.items()}
-    return [_result(end, minutes[end.id]) for end in ends.values()]
-
-
-def read_night(folder: Path, window: Between | None = None) -> Night:
-    """The events, answers and advice of a journal, or of a stretch of time in it.
-
-    Raises:
-        Refused: When a record is damaged: a comparison on part of a night would be none.
-    """
-    translator, events = Translator(), []
-    answers: dict[str, Answer] = {}
-    advice: dict[str, bytes] = {}
-    try:
-        for record in read_journal(folder) if window is None else stretch(folder, window):
-            if not isinstance(record, Record):
-                raise Refused(f"{folder}: {record.length} damaged bytes at {record.offset} of {record.path.name}", 1)
-            if record.kind is Kind.PREDICTION:
-                key, answer = answer_from_bytes(record.header, record.body)
-                answers[key] = answer
-            elif record.kind is Kind.ADVICE:
-                advice[record.header.decode()] = record.body
-            else:
-                heard = (event for event in translator.translate(record) if not isinstance(event, Configured))
-                events += [(event, record.at_ns / 1e9) for event in heard]
-    finally:
-        translator.close()
-    return Night(tuple(events), answers, advice)
-
-
-def play(night: Night, config: Config) -> tuple[dict[str, bytes], list[VisitResult]]:
-    """What a policy says of a night, by advice id, and how it ends each visit.
-
-    Raises:
-        Refused: When the journal has no answer to a question the policy asks: its goals differ from the recorded ones.
-    """
-    advisor = Advisor(config)
-    said: dict[str, bytes] = {}
-    heard: dict[str, list[Advice]] = {}
-    minutes: dict[str, dict[int, float]] = {}
-    plans: dict[str, int] = {}
-    for event, now_s in night.events:
-        if isinstance(event, DesignLoaded):
-            plans.setdefault(event.visit, event.plan)
-        if isinstance(event, ExposureReduced):
-            minutes.setdefault(event.visit, {})[event.exposure] = (event.exptime_s or 0.0) / 60.0
-        for advice in advice_on(advisor, advisor.handle(event, now_s=now_s), night.answers, now_s):
-            said[advice.id] = advice_json(advice)
-            heard.setdefault(advice.visit, []).append(advice)
-    return said, [_end(advice, minutes[visit], plans[visit]) for visit, advice in heard.items() if visit in minutes]
-
-
-def advice_on(
-    advisor: Advisor, actions: tuple[Action, ...], answers: dict[str, Answer], now_s: float
-) -> Iterator[Advice]:
-    """The advice among actions, and that on the recorded answers to the questions among them.
-
-    Raises:
-        Refused: When a question has no recorded answer.
-    """
-    for action in actions:
-        if isinstance(action, Advice):
-            yield action
-        elif isinstance(action, PredictLabels):
-            answer = answers.get(request_key(action))
-            if answer is None and is_half(action.visit):
-                continue  # the daemon ended before it was answered
-            if answer is None:
-                raise Refused(
-                    f"the journal has no prediction for exposure {action.exposure} of {action.visit} with these goals: "
-                    "replay the run with this configuration first (live-spec replay RUN -c FILE --out DIR)", 1,
-                )  # fmt: skip
-            yield from advice_on(advisor, advisor.handle(answer, now_s=now_s), answers, now_s)
-
-
-def _end(heard: list[Advice], minutes: dict[int, float], plan: int) -> VisitResult:
-    end = _last_word(heard, plan)
-    return _result(end, sum(length for number, length in minutes.items() if number <= end.exposure))
-
-
-def _last_word(heard: list[Advice], plan: int) -> Advice:
-    """Follow the advice: the first STOP or MOVE ON ends the visit; without advice the plan stands."""
-    for advice in heard:
-        unadvised = advice.verdict is Verdict.NO_ADVICE and advice.exposure >= plan
-        if advice.verdict in (Verdict.STOP, Verdict.MOVE_ON) or unadvised:
-            return advice
-    return heard[-1]
-
-
-def _result(end: Advice, minutes: float) -> VisitResult:
-    at_goal = end.states["at goal"]
-    return VisitResult(end.visit, end.exposure, minutes, at_goal, end.n_counting, end.verdict.value)
+    ends = {visit: last_word(advice, advice[0].plan) for visit, advice in heard.items()}
+    return [result(end, minutes[end.id]) for end in ends.values()]
 
 
 def totals(rows: list[VisitResult]) -> dict[str, float | int]:

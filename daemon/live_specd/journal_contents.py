@@ -113,7 +113,7 @@ def verified(folder: Path) -> Verified:
         for item in read_journal(folder):
             yield item
             if isinstance(item, Damage):
-                wrong.append(f"{item.path.name}: {item.length} bytes at {item.offset} are damaged")
+                wrong.append(str(item))
                 continue
             n_records += 1
             if item.number != expected:

@@ -142,7 +142,7 @@ def read_night(folder: Path, window: Between | None = None) -> Night:
     night = Night(folder)
     for item in read_journal(folder) if window is None else stretch(folder, window):
         if isinstance(item, Damage):
-            night.damage.append(f"{item.length} bytes of {item.path.name} at {item.offset} are damaged")
+            night.damage.append(str(item))
         else:
             add(night, item)
     return night

@@ -107,7 +107,7 @@ def _play_journal(rehearsal: Rehearsal, folder: Path, played: Played, *, recut: 
     assembler, feed = Assembler(), rehearsal.feed
     for record in read_journal(folder):
         if isinstance(record, Damage):
-            played.damage.append(f"{record.path}: {record.length} damaged bytes at {record.offset} passed over")
+            played.damage.append(f"{folder}: {record} and passed over")
             continue
         if record.kind is Kind.EVENT and (decision := override_of(record)) is not None:
             _forward(feed, assembler.close())

@@ -179,6 +179,8 @@ def show_night(folder: Path, config: Config, speed: float, *, times: Literal["jo
     if known.config not in (None, config.sha):
         click.echo(f"that night's advice was made with configuration {known.config}, this is {config.sha}: "
                    "what is shown is what this one would have said", err=True)  # fmt: skip
+    for sentence in known.damage:
+        click.echo(f"{folder}: {sentence}: what is shown lacks it", err=True)
     reel = Reel(folder, config, known, times=times)
     reel.start()
     while not reel.frames and not reel.wait(0.05):

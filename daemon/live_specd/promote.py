@@ -27,7 +27,7 @@ from live_specd.daemon import Refused
 from live_specd.records import journals
 
 if TYPE_CHECKING:
-    from live_specd.compare import Night  # playing nights loads much that a daemon which only asks has no use for
+    from live_specd.hearing import Night  # playing nights loads much that a daemon which only asks has no use for
 
 SCHEMA = "live-spec.promotion/1"
 FILE = "promotion.json"
@@ -78,7 +78,7 @@ def evidence(night: Night, config: Config, bundle: str) -> Evidence:
     Raises:
         Refused: When the journal has no answer to a question that the rule asks.
     """
-    from live_specd.compare import advice_on
+    from live_specd.hearing import advice_on
 
     advisor, rule = Advisor(config), config.policy.active_rule
     stops: dict[str, _Stop] = {}
@@ -198,9 +198,9 @@ def promote(runs: tuple[Path, ...], path: Path, author: str | None, reason: str 
 
 def measure(runs: tuple[Path, ...], config: Config) -> tuple[Evidence, str | None]:
     """The evidence of journals for the bundle that answered last in them; a journal that does not fit is said."""
-    from live_specd.compare import read_night
+    from live_specd.hearing import read_night
 
-    nights: list[tuple[Path, Night]] = [(run, read_night(run)) for run in runs]
+    nights = [(run, read_night(run)) for run in runs]
     bundle = next((b for _, night in reversed(nights) for b in _bundles(night)), None)
     total = Evidence()
     for run, night in nights:

@@ -102,6 +102,9 @@ class Damage:
     offset: int
     length: int
 
+    def __str__(self) -> str:
+        return f"{self.length} bytes of {self.path.name} at {self.offset} are damaged"
+
 
 def segments(folder: Path) -> list[Path]:
     """The segment files of a journal, oldest first."""

@@ -27,7 +27,7 @@ from live_spec.wire.predictions import answer_from_bytes, request_key
 from live_specd.alarms import change_of
 from live_specd.excerpt import windows_of
 from live_specd.publisher import utc
-from live_specd.records import Kind, Record, read_journal
+from live_specd.records import Damage, Kind, Record, read_journal
 from live_specd.reload import told_of
 from live_specd.translate import Translator
 
@@ -68,23 +68,26 @@ class Recorded:
     """Hash of the configuration with which the night's first advice was made."""
     note: str
     """What a person must know of the model."""
+    damage: tuple[str, ...] = ()
+    """What of the night is lost, in sentences."""
 
 
 def recorded(folder: Path) -> Recorded:
     """Collect the answers of a journal."""
     answers: dict[str, tuple[int, Answer]] = {}
     config, note = None, ""
+    damage: list[str] = []
     for record in read_journal(folder):
-        if not isinstance(record, Record):
-            continue
-        if record.kind is Kind.PREDICTION:
+        if isinstance(record, Damage):
+            damage.append(str(record))
+        elif record.kind is Kind.PREDICTION:
             key, answer = answer_from_bytes(record.header, record.body)
             answers[key] = (record.at_ns, answer)
         elif record.kind is Kind.ADVICE:
             config = config or advice_from_json(record.body).config
         elif start := told_of(record):
             note = str(start.get("note", note))
-    return Recorded(answers, config, note)
+    return Recorded(answers, config, note, tuple(damage))
 
 
 def frames(folder: Path, config: Config, known: Recorded, *, times: Literal["journal", "data"]) -> Iterator[Frame]:
@@ -179,6 +182,9 @@ class Reel(threading.Thread):
                 self.frames.append(frame)
         except (OSError, ValueError, BadMessage) as error:
             self.failed = str(error)
+        except BaseException:
+            self.failed = "an error of this program"  # threading tells which; the night must not seem to end here
+            raise
         finally:
             self._over.set()
 

@@ -115,12 +115,13 @@ def rules_on(folder: Path, window: Between | None, config: Config) -> dict[str, 
     """
     import numpy as np
 
-    from live_specd import compare
+    from live_specd import compare, hearing
     from live_specd.daemon import Refused
 
     try:
-        night = compare.read_night(folder, window)
-        results = {name: compare.play(night, one)[1] for name, one in compare.policies_of(config).items()}
+        policies = compare.policies_of(config)
+        heard = hearing.play(hearing.read_night(folder, window), list(policies.values()))
+        results = {name: one.results for name, one in zip(policies, heard, strict=True)}
     except Refused as error:
         return {"note": str(error), "totals": {}, "differences": []}
     if not any(results.values()):

@@ -240,8 +240,7 @@ class Service:
 
     def _take(self, item: Record | Damage) -> None:
         if isinstance(item, Damage):
-            text = f"{item.length} bytes of {item.path.name} at {item.offset} are damaged: a record is lost"
-            self._events.append(InputLost(None, text))
+            self._events.append(InputLost(None, f"{item}: a record is lost"))
         elif item.kind in (Kind.MESSAGE, Kind.EVENT) and not self._alarms.take(item):
             if (told := told_of(item)) is not None and "why" in told:
                 self._remark("audit", f"another configuration was refused: {told['why']}", item.at_ns)

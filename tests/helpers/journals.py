@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from live_specd.compare import Night
+from live_specd.hearing import Night
 from live_specd.journal import Journal
 from live_specd.records import Kind
 

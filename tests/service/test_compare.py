@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from helpers.journals import record_surrogate
-from live_specd.compare import VisitResult, compare, differences, play, totals
+from live_specd.compare import compare, differences, totals
+from live_specd.hearing import VisitResult, play
 from live_specd.replay import replay
 from live_specd.report import report
 
@@ -83,12 +84,12 @@ def test_feature_21_the_night_under_looser_goals_and_the_same_bytes_under_its_ow
     """Goals times 1.2: time is saved, never lost, and every design has its line."""
     night = record_surrogate(default_config(), 5)
     config = night.config
-    said, own = play(night.night, config)
-    assert said == night.night.advice
     targets = tuple(
         t.model_copy(update={"goals": {label: 1.2 * goal for label, goal in t.goals.items()}}) for t in config.target
     )
-    _, loose = play(night.night, config.model_copy(update={"target": targets}))
+    heard = play(night.night, [config, config.model_copy(update={"target": targets})])
+    assert heard[0].said == night.night.advice
+    own, loose = (one.results for one in heard)
     assert [row.visit for row in loose] == [row.visit for row in own]
     saved = [one.minutes - other.minutes for one, other in zip(own, loose, strict=True)]
     assert min(saved) >= 0

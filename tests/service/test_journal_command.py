@@ -70,7 +70,7 @@ def flip_a_bit(folder: Path) -> str:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 4
     path.write_bytes(data)
-    return f"{path.name}: "
+    return f" bytes of {path.name} at "
 
 
 def cut_a_sealed_segment(folder: Path) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from helpers.journals import record_night
 from helpers.screens import excerpt, field
 from live_specd.player import FASTEST, LONGEST_S, Player
 from live_specd.publisher import utc
-from live_specd.reel import Frame, Reel
+from live_specd.records import outlines, segments
+from live_specd.reel import Frame, Reel, recorded
 
 from live_spec.config import Config
 from live_spec.core.messages import excerpt_json, snapshot_json
@@ -170,3 +173,16 @@ def test_the_screen_says_replay_and_has_the_spectrum_of_the_open_fibre() -> None
     assert show.frame.excerpt(7) is not None
     assert show.frame.excerpt(8) is None
     assert "jump to hh:mm 03:_" in show.draw(Ui(jump="03:"), 80, 24).lines[-1].plain
+
+
+def test_what_a_damaged_journal_lacks_is_told_before_it_is_shown(tmp_path: Path) -> None:
+    record_night(tmp_path, n_visits=1, n_fibres=12)
+    assert recorded(tmp_path).damage == ()
+    (segment,) = segments(tmp_path)
+    third = list(outlines(segment))[:3][-1]
+    offset = sum(item.size for item in list(outlines(segment))[:2])
+    content = bytearray(segment.read_bytes())
+    content[offset + third.size // 2] ^= 1
+    segment.write_bytes(content)
+    (sentence,) = recorded(tmp_path).damage
+    assert sentence == f"{third.size} bytes of {segment.name} at {offset} are damaged"
