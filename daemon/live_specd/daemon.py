@@ -20,6 +20,7 @@ from live_spec.curve.door import need_keys
 from live_spec.curve.keys import BadKey
 from live_spec.wire.ordering import Inbox
 from live_specd import sockets
+from live_specd.ballast import Ballast
 from live_specd.checkpoint import Checkpoints, Saved, Unusable
 from live_specd.control import Control
 from live_specd.decisions import TABLE, BadTable, Decisions
@@ -131,6 +132,7 @@ def run(
         ingest = Ingest(
             context, config.io.input, past.journal, inboxes, peer=f"live-specd {config.io.record}",
             handled=service.handled, locks=locks, health=health,
+            has_room=past.ballast.has_room if past.ballast else lambda: True,
         )  # fmt: skip
         health.watch_feed(ingest.counts)
         service.begin()
@@ -174,6 +176,7 @@ class _Past:
     """What there was before this start."""
 
     journal: Journal
+    ballast: Ballast | None
     checkpoints: Checkpoints | None
     saved: Saved | None
     took_s: float
@@ -182,10 +185,13 @@ class _Past:
 def _past(config: Config, clock: Clock, *, keeps: bool, fresh: bool) -> _Past:
     """Open the journal, and look for a checkpoint where they are kept."""
     began_s, folder = time.monotonic(), Path(config.io.record)
+    ballast = Ballast(folder) if keeps else None
+    if ballast is not None:
+        ballast.let_go()
     checkpoints = Checkpoints(folder) if keeps else None
     saved = None if checkpoints is None or fresh else _last_of(checkpoints)
     journal = Journal(folder, clock, fresh=fresh, known=saved.place if saved else None)
-    return _Past(journal, checkpoints, saved, time.monotonic() - began_s)
+    return _Past(journal, ballast, checkpoints, saved, time.monotonic() - began_s)
 
 
 @dataclass(frozen=True)

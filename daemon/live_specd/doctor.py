@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import platform
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 SCHEMA = "live-spec.doctor/1"
 OLDEST = (3, 11)
+HEALTH_S = 5.0
+STUCK = "docs/playbook.md, 'a stuck thread'"
+NOT_READY = "docs/playbook.md, 'not ready'"
 LOW_GB, NONE_GB = 20, 1
 """A hundred exposures of 300 fibres are about 3 GB of journal."""
 
@@ -83,6 +87,8 @@ def examine(path: Path) -> Iterator[Check]:
         if torch.state == "ok":
             yield from _model(config)
         yield _daemon(config)
+        if config.health.port is not None:
+            yield _health(config.health.port)
         yield _disk(Path(config.io.record))
     yield _terminal()
 
@@ -163,6 +169,25 @@ def _daemon(config: Config) -> Check:
     return Check(
         name, "ok", f"running, {snapshot.source}, exposure {snapshot.exposure} of visit {snapshot.visit or '-'}"
     )
+
+
+def _health(port: int) -> Check:
+    """What the daemon says of itself; that none runs is no mistake."""
+    name = f"health 127.0.0.1:{port}"
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=HEALTH_S)
+    try:
+        line.request("GET", "/readyz")
+        told = json.loads(line.getresponse().read())
+        why = "; ".join(map(str, told["why"]))
+    except ConnectionRefusedError:
+        return Check(name, "ok", "nobody answers: not running")
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+        return Check(name, "warn", f"what answers is no live-spec daemon, or a stuck one: {error!r}", STUCK)
+    finally:
+        line.close()
+    if told["ok"]:
+        return Check(name, "ok", "ready")
+    return Check(name, "warn", f"not ready: {why}", STUCK if "has not moved" in why else NOT_READY)
 
 
 def _disk(folder: Path) -> Check:

@@ -42,13 +42,14 @@ class Ingest(threading.Thread):
         retry_s: tuple[float, ...] = RETRY_S,
         locks: sockets.Locks | None = None,
         health: Health | None = None,
+        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         super().__init__(name="ingest", daemon=True)
         self._context, self._endpoint, self._locks = context, endpoint, locks
         self._health = health or Health()
         self.reception = Reception(
             journal, inboxes, peer=peer, handled=handled, retry_s=retry_s, feed=endpoint,
-            source=locks.source if locks else None,
+            source=locks.source if locks else None, has_room=has_room,
         )  # fmt: skip
         self.counts, self.reports = self.reception.counts, self.reception.reports
         self._stopping = threading.Event()

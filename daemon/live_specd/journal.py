@@ -237,7 +237,7 @@ def _lock(folder: Path) -> int:
 
 
 def _set_aside(folder: Path) -> None:
-    stays = ("lock", "promotion.json")
+    stays = ("lock", "promotion.json", "ballast")
     found = [path for path in folder.iterdir() if path.name not in stays and not path.name.startswith("earlier-")]
     if found:
         numbers = [int(path.name.removeprefix("earlier-")) for path in folder.glob("earlier-[0-9]*")]

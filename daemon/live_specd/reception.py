@@ -52,6 +52,7 @@ class Reception:
         handled: Gives the last (stream, epoch, seq) that the daemon has worked through, per stream.
         feed: Where the feed is, for sentences.
         source: Whose feed it is and which streams may come from there; without keys any.
+        has_room: Whether the disk has room for messages. While it has none they are neither taken nor asked for.
     """
 
     def __init__(
@@ -64,7 +65,9 @@ class Reception:
         retry_s: tuple[float, ...] = RETRY_S,
         feed: str = "the feed",
         source: Peer | None = None,
+        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._has_room = has_room
         self._journal, self._inboxes = journal, inboxes
         self._peer, self._handled, self._retry_s = peer, handled, retry_s
         self._feed, self._source = feed, source
@@ -98,7 +101,7 @@ class Reception:
         self._heard_s[header.stream] = now_s
         if isinstance(header, Heartbeat | Bye):
             inbox.heard(header.epoch, header.last_seq, header.oldest_seq)
-        else:
+        elif self._has_room():
             self._came_s[header.stream] = now_s
             if sentence := inbox.offer(message):
                 self._keep_contradiction(message, sentence)
@@ -146,6 +149,8 @@ class Reception:
         asked = self._asked[inbox.stream] = {seq: before.get(seq) or _Asked(now_s + GAP_S) for seq in missing}
         coming = now_s < self._came_s.get(inbox.stream, -COMING_S) + COMING_S
         wanted = []
+        if not self._has_room():
+            missing = []
         for seq in missing[: inbox.capacity]:
             entry = asked[seq]
             if now_s < entry.due_s or (coming and (entry.times or seq > inbox.newest_seq)):

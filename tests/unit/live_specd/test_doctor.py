@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,13 +13,14 @@ from click.testing import CliRunner
 from helpers.daemons import CONFIG, free_port
 from live_specd import doctor as module
 from live_specd.doctor import doctor
+from live_specd.health import Guard, Health
 
 
 def write(folder: Path, bundle: Path) -> Path:
     ends = {name: f"tcp://127.0.0.1:{free_port()}" for name in ("input", "output")}
     path = folder / "live-spec.toml"
     path.write_text(
-        CONFIG.format(bundle=bundle, record=folder / "record", stale="3 min", goals="fe_h = 0.5, mg_h = 0.5", **ends)
+        CONFIG.format(bundle=bundle, record=folder / "record", stale="3 min", goals="fe_h = 0.5", mode="advise", **ends)
     )
     return path
 
@@ -54,3 +57,32 @@ def test_a_small_terminal_and_a_full_disk_are_said(tmp_path: Path, monkeypatch: 
     assert module._terminal(lambda: os.terminal_size((60, 20))).next.startswith("enlarge")
     monkeypatch.setattr(module, "NONE_GB", 1e9)
     assert module._disk(tmp_path / "a" / "b").state == "fail"
+
+
+@pytest.mark.parametrize(
+    ("doubt", "state", "words", "step"),
+    [(None, "ok", "ready", ""),
+     ("the inference worker is not ready", "warn", "not ready: the inference worker is not ready", module.NOT_READY),
+     ("the main thread has not moved for 40 s", "warn", "not ready: the main thread has not moved", module.STUCK)],
+)  # fmt: skip
+def test_a_running_daemon_is_asked_whether_it_is_ready(doubt: str | None, state: str, words: str, step: str) -> None:
+    health = Health()
+    health.turn_to("ready", "")
+    health.doubt(lambda: doubt)
+    guard = Guard(health, free_port())
+    guard.start()
+    try:
+        assert guard.port is not None
+        check = module._health(guard.port)
+        assert (check.state, check.next) == (state, step)
+        assert words in check.text
+    finally:
+        guard.stop()
+    assert module._health(guard.port).text == "nobody answers: not running"
+
+
+def test_what_is_no_daemon_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        threading.Thread(target=lambda: other.accept()[0].close(), daemon=True).start()
+        check = module._health(other.getsockname()[1])
+    assert (check.state, check.next) == ("warn", module.STUCK)
