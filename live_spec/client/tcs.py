@@ -79,9 +79,14 @@ class Ledger:
     def deal(self, decision: Decision) -> Outcome:
         """Act on a decision if it is to be acted on; what becomes of it is on disk when this returns."""
         known = self._one("SELECT sha256 FROM dealt WHERE key = ?", decision.key)
+        newest = self._one("SELECT max(epoch) FROM dealt") or 0
         if known is not None:
-            return Outcome.REPEATED if known == decision.sha256 else Outcome.CONTRADICTED
-        if decision.epoch < (self._one("SELECT max(epoch) FROM dealt") or 0):
+            if known != decision.sha256:
+                return Outcome.CONTRADICTED
+            if decision.epoch > newest:  # a daemon that only repeats what was dealt with is the one to believe, too
+                self._db.execute("UPDATE dealt SET epoch = ? WHERE key = ?", (decision.epoch, decision.key))
+            return Outcome.REPEATED
+        if decision.epoch < newest:
             return Outcome.FENCED
         outcome = self._judge(decision)
         with self._db:

@@ -50,6 +50,7 @@ class FolderStore:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder = folder
+        self._sync()  # what a killed process left under its name may be found, but is not safe yet
         self._acknowledged: int | None = None
         """The newest message, when it was acknowledged: its file goes with the next one."""
 
@@ -109,6 +110,10 @@ class FolderStore:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
+        self._sync()
+
+    def _sync(self) -> None:
+        """The names of the files are on disk when this returns."""
         folder = os.open(self._folder, os.O_RDONLY)
         try:
             os.fsync(folder)

@@ -158,6 +158,16 @@ def test_row_two_daemons_the_bridge_does_not_believe_the_one_that_was_replaced(t
     bridge.close()
 
 
+def test_row_two_daemons_one_that_only_repeats_what_was_dealt_with_is_the_one_to_believe(tmp_path: Path) -> None:
+    bridge = Bridge("ipc:///nowhere", tmp_path / "tcs.sqlite", lambda decision, db: None)
+    first, again, other = (
+        Decision(n, epoch, advice(n).id, advice_json(advice(n))) for n, epoch in ((1, 8), (1, 9), (2, 8))
+    )
+    assert [bridge.ledger.deal(each) for each in (first, again)] == [Outcome.ACTED, Outcome.REPEATED]
+    assert bridge.ledger.deal(other) is Outcome.FENCED
+    bridge.close()
+
+
 def test_a_table_that_is_set_aside_does_not_lower_the_epoch(tmp_path: Path) -> None:
     for start, (folder, epoch) in enumerate((("a", 1_700_000_000), ("a", 1_700_000_001), ("b", 1_700_000_002))):
         (tmp_path / folder).mkdir(exist_ok=True)

@@ -182,7 +182,7 @@ class Daemon:
         if life != self._life or not self.is_up:
             return
         try:
-            self.service._started()
+            self.service.begin()
         except FAILURES:
             self._world.faults.fails(self)
             return
@@ -212,7 +212,7 @@ class Daemon:
             self._world.faults.make_room(self.disk)
             self._world.faults.command(self)
             with suppress(*FAILURES):
-                self.service._alarm("slow", "the disk has room again")
+                self.service.rounds.alarm("slow", "the disk has room again")
                 self._work()
         self._world.faults.fails(self)
 

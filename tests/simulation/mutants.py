@@ -65,13 +65,24 @@ class Mutant:
         """The first of ``n`` seeds that notices, and what it says; ``None`` when none does."""
         with self.alive():
             for seed in range(first, first + n):
-                try:
-                    World(seed).run()
-                except Broken as error:
-                    return seed, str(error)
-                except Exception as error:  # a program that falls over it is noticed, too
-                    return seed, f"{type(error).__name__}: {error}"
-        return None
+                if (found := broken(seed)) is not None:
+                    break
+            else:
+                return None
+        if (without := broken(seed)) is not None:
+            raise AssertionError(f"seed {seed} is broken without the mutant: {without}")
+        return seed, found
+
+
+def broken(seed: int) -> str | None:
+    """What is wrong with a world; a program that falls over something is noticed, too."""
+    try:
+        World(seed).run()
+    except Broken as error:
+        return str(error)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 MUTANTS: dict[str, Mutant] = {}
@@ -235,6 +246,12 @@ def _trim_one_too_far(original: Call, spool: Spool, peer: str, durable_seq: int)
 @mutant("spool-unsynced", "a message is sent before the spool has it on disk", FolderStore, "_write")
 def _spool_unsynced(original: Call, store: FolderStore, path: Path, data: bytes) -> None:
     path.write_bytes(data)
+
+
+@mutant("spool-unsynced-at-opening", "what a killed source left unsynced counts", FolderStore, "__init__")
+def _spool_unsynced_at_opening(original: Call, store: FolderStore, folder: Path) -> None:
+    with patch.object(store, "_sync", lambda: None):
+        original(store, folder)
 
 
 @mutant("epoch-reused", "a source without its spool counts from 1 in the old epoch", FolderStore, "epoch")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
@@ -11,8 +13,10 @@ from unittest.mock import patch
 import pytest
 from live_specd import decisions, journal
 
-from simulation.disk import SimulatedOs, Tearing
+from live_spec.wire.spool import FolderStore
+from simulation.disk import Disk, Killed, SimulatedOs, Tearing
 from simulation.power_cuts import N_COMMITS, cut, every_cut
+from simulation.stand_ins import stand_ins
 
 
 @pytest.fixture
@@ -27,6 +31,25 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 def test_what_was_acknowledged_survives_a_power_failure(folder: Path, tearing: Tearing) -> None:
     for at_call in (3, 40, 111, 500):
         assert cut(folder / str(at_call), at_call, tearing) is None
+
+
+def test_row_torn_write_what_a_killed_source_left_in_its_spool_is_safe_before_it_counts(folder: Path) -> None:
+    """Else its number would be given twice, when the power fails after it was sent."""
+    disk = Disk(folder / "source", random.Random(1), Tearing.NOTHING)
+    frames = (b"topic", b"header", b"body")
+    with stand_ins([disk], disk.connect, lambda: 0.0):
+        FolderStore(disk.root / "spool").put(1, frames)
+        for fuse in range(8):
+            store = FolderStore(disk.root / "spool")
+            n_before = len(store.sizes())
+            disk.fuse = fuse
+            with suppress(Killed):
+                store.put(n_before + 1, frames)
+            disk.kill()
+            n_found = len(FolderStore(disk.root / "spool").sizes())
+            disk.lose_power()
+            assert len(FolderStore(disk.root / "spool").sizes()) == n_found, fuse
+    assert n_found > 4
 
 
 @pytest.mark.slow
