@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+import pytest
 
 from live_spec.wire.frames import Frames
 from live_spec.wire.spool import FolderStore, Spool
@@ -54,3 +57,14 @@ def test_a_half_written_file_is_not_there(tmp_path: Path) -> None:
     spool.add(1, frames(1))
     (tmp_path / "000000000002.draft").write_bytes(b"torn")
     assert opened(tmp_path)[0].last_seq == 1
+
+
+def test_names_that_a_killed_process_left_are_on_disk_before_they_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FolderStore(tmp_path).put(1, (b"t", b"h", b"b"))
+    synced: list[Path] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").resolve()))
+    store = FolderStore(tmp_path)
+    assert synced == [tmp_path]
+    assert store.get(1) == (b"t", b"h", b"b")
