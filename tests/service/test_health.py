@@ -181,12 +181,17 @@ def test_a_service_from_start_to_stop(small_bundle: Path, tmp_path: Path, superv
         )
         assert "live_spec_advice_latency_seconds_count 1.0" in get(port, "/metrics")[1]
         assert f'bundle="{advice.bundle}",config="{advice.config}"' in get(port, "/metrics")[1]
+        assert daemon.process is not None
+        daemon.process.send_signal(signal.SIGHUP)
+        until(lambda: supervisor.listen().count("READY=1") == 2, "it is ready again after a reload", 60.0)
         assert daemon.signal(signal.SIGTERM) == 0
     finally:
         daemon.stop()
         feed.close()
     heard = supervisor.listen()
-    assert heard.index("READY=1") < heard.index("STOPPING=1")
+    assert heard.index("READY=1") < heard.index("RELOADING=1") < heard.index("STOPPING=1")
+    assert heard[heard.index("RELOADING=1") + 1].startswith("MONOTONIC_USEC=")
+    assert f"STATUS={advice.bundle}, mode advise, from the next visit on" in heard
     assert "WATCHDOG=1" in heard
     lines = [json.loads(line) for line in daemon.log.splitlines()]
     assert all({"at", "level", "event", "text"} <= line.keys() for line in lines)
@@ -206,5 +211,6 @@ def test_the_unit_file_starts_what_there_is() -> None:
     known = {option for parameter in main.serve.params for option in parameter.opts}
     assert {word for word in options if word.startswith("-")} <= known
     assert service["Type"] == "notify"
+    assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
     assert float(service["WatchdogSec"]) > module.STUCK_S
     assert service["RestartPreventExitStatus"] == "3 6 75"
