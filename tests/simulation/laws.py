@@ -154,7 +154,7 @@ class Laws:
         for epoch, last in self._closed.items():
             if reached.get(epoch, 0) < last:
                 raise Broken(
-                    f"I8: epoch {epoch} is over, and nothing tells of messages {reached.get(epoch, 0) + 1} to {last}"
+                    "I8", f"epoch {epoch} is over, and nothing tells of messages {reached.get(epoch, 0) + 1} to {last}"
                 )
         there = {record.header for record in kept if record.kind is Kind.EVENT}
         for command in self.commands:
