@@ -165,8 +165,9 @@ class RayExecutor:
                 idle.append(worker)
                 try:
                     yield number, ray.get(done)
-                except ray.exceptions.RayActorError:
-                    yield number, Failed(f"the processes that worked on it died, {RETRIES + 1} times")
+                except ray.exceptions.RayActorError as error:
+                    log.error("an actor of Ray died for good", exc_info=error)
+                    yield number, Failed(f"the processes that worked on it died, {RETRIES + 1} times or at their start")
                 except ray.exceptions.RayTaskError as error:
                     yield number, _raised(error.cause or error)
         finally:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import sys
 from importlib.util import find_spec
 
 import pytest
@@ -35,7 +37,8 @@ def test_a_task_that_raises_costs_no_other():
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
 @pytest.mark.filterwarnings("default")  # Ray's own
-def test_an_actor_of_ray_keeps_what_it_has_loaded_and_one_that_is_killed_loses_nothing(tmp_path):
+def test_an_actor_of_ray_keeps_what_it_has_loaded_and_one_that_is_killed_loses_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
     tasks = [(str(tmp_path), n) for n in range(9)]
     assert sorted(RayExecutor(2).run(die_first, tasks)) == [(n, n * n) for n in range(9)]
     assert (tmp_path / "died").exists()
