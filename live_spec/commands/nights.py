@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from live_spec.batch.executor import Failed, ProcessExecutor
 
 if TYPE_CHECKING:
     from live_spec.config import Config
@@ -108,11 +109,14 @@ def _run(
     if jobs == 1 or len(seeds) == 1:
         yield from map(night, seeds)
         return
-    with ProcessPoolExecutor(jobs) as pool:
-        for done, outcome in enumerate(pool.map(night, seeds, chunksize=max(1, len(seeds) // (8 * jobs))), 1):
-            if done % max(1, len(seeds) // 10) == 0:
-                click.echo(f"night {done} of {len(seeds)}", err=True)
-            yield outcome
+    outcomes: dict[int, list[dict[str, Outcome]]] = {}
+    for number, outcome in ProcessExecutor(jobs).run(night, seeds):
+        if isinstance(outcome, Failed):
+            raise click.ClickException(f"the night of seed {seeds[number]}: {outcome.why}")
+        outcomes[number] = outcome
+        if len(outcomes) % max(1, len(seeds) // 10) == 0:
+            click.echo(f"night {len(outcomes)} of {len(seeds)}", err=True)
+    yield from (outcomes[number] for number in range(len(seeds)))
 
 
 def _full_goals() -> Config:

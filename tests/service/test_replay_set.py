@@ -152,6 +152,7 @@ def test_the_slurm_array_of_the_docs_makes_the_same_bytes(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
 def test_ray_gives_the_same_bytes_though_one_of_its_actors_is_killed(
     nights: Path, small_bundle: Path, undisturbed: Path, tmp_path: Path

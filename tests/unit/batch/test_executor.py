@@ -35,6 +35,7 @@ def test_a_task_that_raises_costs_no_other():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
 @pytest.mark.filterwarnings("default")  # Ray's own
 def test_an_actor_of_ray_keeps_what_it_has_loaded_and_one_that_is_killed_loses_nothing(tmp_path, monkeypatch):

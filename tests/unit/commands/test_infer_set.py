@@ -108,6 +108,7 @@ def test_killing_a_worker_and_then_the_run_loses_and_changes_nothing(archive, un
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
 def test_ray_gives_the_same_bytes_though_one_of_its_workers_is_killed(archive, undisturbed, tmp_path):
     process = subprocess.Popen(
