@@ -17,9 +17,10 @@ from live_spec.view.theme import THEMES
 from live_spec.view.ui import Ui
 from live_spec.view.verdict import saving
 from live_spec.words import plural
+from live_specd.dashboard import watch
 from live_specd.demo_feed import SIMULATED
 from live_specd.ear import Ear
-from live_specd.monitor import Size, narrate, watch
+from live_specd.monitor import Size, narrate
 from live_specd.pictures import as_svg, is_terminal, show, speaks_unicode
 from live_specd.stage import stage
 

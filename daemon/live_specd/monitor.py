@@ -1,6 +1,6 @@
 """``live-spec monitor``: the newest snapshot of a daemon on a terminal.
 
-The screen is :func:`live_spec.view.overview.view`; here are the socket, the keys and the clock. Without ``--operator``
+Here are the command and its plain twin, the loop is in :mod:`live_specd.dashboard`. Without ``--operator``
 the monitor asks nothing of the daemon; with it, it can acknowledge alarms and record an override, and nothing else.
 """
 
@@ -11,14 +11,11 @@ import re
 import shutil
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import click
-import zmq
 
 from live_spec.commands.config_keys import live_config
 from live_spec.commands.found import found_config
@@ -27,43 +24,15 @@ from live_spec.curve.keys import SecretKey
 from live_spec.snapshot import Snapshot
 from live_spec.view.format import clean
 from live_spec.view.narrate import happened
-from live_spec.view.pen import Screen
-from live_spec.view.plain import to_acknowledge
 from live_spec.view.states import Phase, standing
 from live_spec.view.theme import THEMES
-from live_spec.view.ui import VIEWS, Ui, reduce
-from live_specd import sockets
-from live_specd.control import ask
+from live_spec.view.ui import VIEWS, Ui
+from live_specd.dashboard import PAINT_S, ringing, watch
 from live_specd.ear import ANSWER_S, Ear, NoAnswer
 from live_specd.keys import CONNECT, KEY
-from live_specd.pictures import as_html, as_lines, as_svg, export, is_terminal, show, speaks_unicode
-from live_specd.terminal import Terminal
+from live_specd.pictures import as_html, as_svg, is_terminal, show, speaks_unicode
 
 EVENT_SCHEMA = "live-spec.event/1"
-PAINT_S = 0.25
-"""Least time between two paints for new data."""
-KEY_S = 0.05
-"""Least time between two paints for keys."""
-
-
-class Source(Protocol):
-    """What a screen shows: a daemon that is listened to, or a recorded night that is played."""
-
-    @property
-    def socket(self) -> sockets.Socket | None:
-        """Becomes readable when there may be something new."""
-
-    def listen(self) -> Snapshot | None:
-        """The newest snapshot when there is a new one."""
-
-    def shown(self, ui: Ui) -> Snapshot:
-        """What is on the screen."""
-
-    def draw(self, ui: Ui, width: int, height: int) -> Screen:
-        """The screen at this moment."""
-
-    def key(self, key: str) -> str | None:
-        """Take a key that belongs to the source; gives what to say about it, ``None`` when it does not belong to it."""
 
 
 class Size(click.ParamType[tuple[int, int]]):
@@ -143,122 +112,6 @@ def looks() -> tuple[Display, str]:
         return Display(), f"looks are not those of the configuration: {str(error).splitlines()[0]}"
 
 
-def watch(
-    source: Source,
-    ui: Ui,
-    is_over: Callable[[], bool] = lambda: False,
-    *,
-    bell: bool = False,
-    key: SecretKey | None = None,
-    interval_s: float = Display().interval,
-) -> Ui:
-    """Show the dashboard until ``q``, a signal, or ``is_over()``; returns what the person chose last.
-
-    ``key`` goes with what is asked of the daemon; ``interval_s`` is the longest time between two paints: the age on the
-    screen counts, and a silent daemon must be seen.
-    """
-    with Terminal() as terminal, ThreadPoolExecutor(1) as errands:
-        poller = zmq.Poller()
-        if source.socket is not None:
-            poller.register(source.socket, zmq.POLLIN)
-        poller.register(terminal.fileno(), zmq.POLLIN)
-        due_s = 0.0
-        rung = _ringing(source.shown(ui))
-        width, height = terminal.size()
-        screen = source.draw(ui, width, height)
-        painted_s = time.monotonic()
-        errand: Future[str] | None = None
-        while not (terminal.stopping or is_over()):
-            if time.monotonic() >= due_s:
-                width, height = terminal.size()
-                screen = source.draw(ui, width, height)
-                terminal.paint(as_lines(screen, width))
-                if screen.page:  # a list of fibres: it may have become shorter, or come in another order
-                    moved = screen.top or screen.at
-                    ui = replace(ui, top=screen.top, at=screen.at, picked=screen.selected if moved else None)
-                painted_s = time.monotonic()
-                due_s = painted_s + interval_s
-            wait_s = min(max(0.0, due_s - time.monotonic()), PAINT_S)
-            ready = dict(poller.poll(int(1000 * wait_s) + 1))
-            if (source.socket is None or source.socket in ready) and source.listen() is not None:
-                # A line that takes long to write gets fewer paints.
-                due_s = min(due_s, painted_s + max(PAINT_S, 2 * terminal.write_s))
-                if bell and (ringing := _ringing(source.shown(ui))) - rung:
-                    terminal.ring()
-                    rung = ringing
-            for pressed in terminal.typed():
-                due_s = min(due_s, painted_s + KEY_S)
-                if _quits(ui, pressed):
-                    return ui
-                if pressed == "e" and not ui.help and not ui.is_typing:
-                    ui = replace(ui, note=export(screen, width, source.shown(ui), Path()))
-                    continue
-                if pressed == "y" and not ui.help and not ui.is_typing:
-                    ui = replace(ui, note=_copy(terminal, screen))
-                    continue
-                if not ui.help and not ui.is_typing and (said := source.key(pressed)) is not None:
-                    ui = replace(ui, note=said)
-                    screen = source.draw(ui, width, height)
-                    continue
-                shown, rows = source.shown(ui), _rows(ui)
-                ui = reduce(
-                    ui, pressed, n_fibres=screen.n_rows, page=screen.page, selected=screen.selected,
-                    beside=screen.beside, snapshot=shown,
-                )  # fmt: skip
-                if ui.wish and (time_of_day := ui.wish.get("jump")):
-                    ui = replace(ui, note=source.key(f"jump {time_of_day}") or "")
-                elif ui.wish and shown.control:
-                    errand = errands.submit(_ask, shown.control, ui.wish, key)
-                    ui = replace(ui, note="telling the daemon ...")
-                if _rows(ui) != rows:  # the next key, which may be here already, needs the rows as they now are
-                    screen = source.draw(ui, width, height)
-            if errand is not None and errand.done():
-                ui, errand, due_s = replace(ui, note=errand.result()), None, 0.0
-            if terminal.suspend_if_asked() or terminal.resized:
-                terminal.resized = False
-                terminal.forget()
-                due_s = 0.0
-    return ui
-
-
-def _copy(terminal: Terminal, screen: Screen) -> str:
-    if not screen.command:
-        return "there is no command to copy: no live advice to follow, or [actions] of the configuration is empty"
-    terminal.copy(screen.command)
-    return f"copied, to be typed by you: {screen.command}"
-
-
-def _rows(ui: Ui) -> tuple[object, ...]:
-    """What decides which rows are on the screen."""
-    return ui.view, ui.fibre, ui.show, ui.find, ui.sort, ui.reverse, ui.help
-
-
-def _quits(ui: Ui, key: str) -> bool:
-    """``q`` where it is no text; ctrl-c everywhere but in a half-filled form, where the first one gives it up."""
-    return (key == "q" and not ui.help and not ui.is_typing) or (key == "ctrl-c" and ui.form is None)
-
-
-def _ask(where: str, request: dict[str, Any], key: SecretKey | None) -> str:
-    """Send a request and put the answer in words; in a thread of its own, so that no key waits for a daemon."""
-    try:
-        answer = ask(where, request, key)
-    except click.ClickException as error:
-        return error.format_message()
-    if "acknowledge" in request:
-        return f"acknowledged by {request['author']}: {', '.join(request['acknowledge'])}"
-    return f"{request['action']} by {request['author']} is record {answer['number']} of the journal"
-
-
-def _ringing(snapshot: Snapshot | None) -> set[str]:
-    """What is worth a bell: the advice by its action, and the alarms that cannot wait."""
-    if snapshot is None:
-        return set()
-    given = snapshot.advice
-    waiting = [alarm for alarm in to_acknowledge(snapshot) if alarm.level in ("serious", "critical")]
-    loud = {f"{alarm.kind} {alarm.level} {alarm.raised_at}" for alarm in waiting}
-    return loud | ({f"{given.visit} {given.verdict} {given.stop_after}"} if given else set())
-
-
 def narrate(
     ear: Ear, is_over: Callable[[], bool] = lambda: False, *, as_json: bool = False, bell: bool = False
 ) -> None:
@@ -284,7 +137,7 @@ def narrate(
         if after is not before:
             for told in happened(before, after, now):
                 say(*told)
-            if bell and before is not None and _ringing(after) - _ringing(before):
+            if bell and before is not None and ringing(after) - ringing(before):
                 click.echo("\a", nl=False, err=True)
             before = after
         if stand.phase is not phase and stand.withdrawn:

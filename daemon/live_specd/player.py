@@ -21,7 +21,7 @@ from live_spec.view.format import EPOCH
 from live_spec.view.overview import view
 from live_spec.view.pen import Screen
 from live_spec.view.ui import Playing, Ui
-from live_specd.monitor import watch
+from live_specd.dashboard import watch
 from live_specd.pictures import speaks_unicode
 from live_specd.reel import Frame, Reel, recorded
 
