@@ -116,7 +116,7 @@ def fibre(
         (1, f"S/N {fmt.whole(row.snr)}"),
         (0, (f"{pen.glyphs.states[state]} {row.state}", pen.theme.states[state])),
     )  # fmt: skip
-    table, side = pen.narrow(39), pen.narrow(pen.width - 41)
+    table, side = pen.narrow(36), pen.narrow(pen.width - 38)
     cells = _values(table, snapshot, row, labels)
     told = [line for name, text in _reasons(row) for line in side.paragraph(name, text, indent=9, most=3)]
     lines = [pen.rule("fibre", "values against goals, and why"), head]
@@ -153,10 +153,9 @@ def _reasons(row: FibreRow) -> list[tuple[str, str]]:
     left = never if row.left is None else plural(row.left, "more exposure") if row.left else "at goal now"
     reasons = [("why", row.why)] if row.why else []
     if label is not None:
-        reasons.append(("worst", f"{symbol(label)} at {fmt.ratio(ratio)} x goal"))
+        reasons.append(("worst", f"{symbol(label)} at {fmt.ratio(ratio)} x goal, P(goal) {probability(row.p_goal)}"))
     reasons.append(("left", left))
-    reasons.append(("P(goal)", f"{probability(row.p_goal)} now"))
-    reasons.append(("counts", "for the rule" if row.counts else "not for the rule"))
+    reasons.append(("rule", "a priority target" if row.counts else "no priority target: not counted"))
     if row.photon_share is not None and label is not None:
         without = "" if row.floor is None else f"; {fmt.sigma(row.floor, label)} without it"
         reasons.append((symbol(label), f"{fmt.percent(row.photon_share)} of the variance is photon noise{without}"))
