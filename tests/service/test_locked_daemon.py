@@ -86,7 +86,8 @@ def test_a_locked_daemon_advises_and_stops_advising_when_its_locks_fail(
             refused = live_spec(*hold, key=keys / "view.key")
             assert (refused.returncode, "does not answer" in refused.stderr) == (1, True)
             assert live_spec(*hold, key=keys / "operate.key").returncode == 0
-            until(lambda: listener.sees(lambda seen: "kp hold" in " ".join(seen.log)), "the override is in the log")
+            said = "the override is in the log"
+            until(lambda: listener.sees(lambda seen: any("kp hold" in line.text for line in seen.log)), said)
 
             revoke(keys, "daemon", NOW)
             until(lambda: feed.advice(30.0).verdict is Verdict.NO_ADVICE, "the advice is withdrawn", 60.0)
