@@ -83,14 +83,14 @@ def _facts(folder: Path | None, config_path: Path | None, mjd: int | None) -> di
     from live_specd.earlier import earlier_nights
     from live_specd.night import NoJournal, read_night
     from live_specd.night_facts import facts
-    from live_specd.stretch import last_night
+    from live_specd.stretch import last_night, observatory_of
 
     if folder is None and config_path is None and mjd is None:
         raise click.UsageError("which night? Give --run FOLDER, or -c FILE, or --mjd -1")
     here = live_config() if found_config().is_file() else Config()
     config = load(config_path) if config_path else here
     folder = folder or Path(config.io.record)
-    site = config.instrument.observatory
+    site = observatory_of(folder) or config.instrument.observatory
     try:
         night = last_night(folder, site) if mjd is None else resolve(mjd, time.time_ns(), site)
     except ValueError as error:

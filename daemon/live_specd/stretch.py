@@ -9,6 +9,7 @@ from typing import Final
 
 from live_spec.core.nights_by_mjd import DAY_NS, Between, sjd
 from live_specd.records import Damage, Kind, Record, journals, outlines, read_segment, segments
+from live_specd.sky import site_of
 
 ONE_RUN_NS: Final = DAY_NS // 2
 """A journal shorter than this is of one night, or of one replay, whatever the clock says in between."""
@@ -43,6 +44,19 @@ def _part(path: Path, window: Between, *, sealed: bool) -> Iterator[Record | Dam
             yield found
     if within:
         yield from damage
+
+
+def observatory_of(folder: Path) -> str | None:
+    """Where the last design of a journal was observed, by its telescope or else its stream; ``None`` when neither is of
+    a known observatory."""
+    for path in reversed(segments(folder)):
+        site = None
+        for item in outlines(path):
+            if item.kind == Kind.MESSAGE and (header := json.loads(item.header))["kind"] == "design":
+                site = site_of([header.get("telescope") or header["stream"]])
+        if site is not None:
+            return site
+    return None
 
 
 def last_night(folder: Path, observatory: str) -> int | None:

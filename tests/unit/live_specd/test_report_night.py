@@ -22,7 +22,7 @@ from live_specd.night_facts import facts
 from live_specd.night_forecast import pit, reliability, summary
 from live_specd.records import Damage, Kind, Record, read_journal
 from live_specd.report import as_html, as_json, as_markdown, handover, handover_lines, report
-from live_specd.stretch import last_night, stretch
+from live_specd.stretch import last_night, observatory_of, stretch
 
 from live_spec.core.alarms import Change
 from live_spec.core.nights_by_mjd import DAY_NS, between, sjd
@@ -149,6 +149,19 @@ def test_a_short_run_is_one_night_whatever_the_noon(tmp_path: Path) -> None:
     done = CliRunner().invoke(report, ["--run", str(tmp_path), "--format", "json"])
     told = json.loads(done.stdout)
     assert (told["headline"]["visits"], told["history"]) == (2, None)
+
+
+def test_a_night_is_named_after_the_observatory_of_its_journal(folder: Path, tmp_path: Path) -> None:
+    assert observatory_of(folder) == "APO"
+    assert observatory_of(tmp_path) is None
+    journal = Journal(tmp_path, lambda: DUSK_NS)
+    header = next(r.header for r in read_journal(folder) if isinstance(r, Record) and b'"design"' in r.header)
+    journal.append(Kind.MESSAGE, header.replace(b"apo25m", b"lco25m"))
+    journal.close()
+    assert observatory_of(tmp_path) == "LCO"
+    night = sjd(DUSK_NS, "LCO")
+    done = CliRunner().invoke(report, ["--run", str(tmp_path), "--mjd", str(night), "--format", "json"])
+    assert json.loads(done.stdout)["night"] == f"LCO {night}"
 
 
 def test_a_message_in_two_journals_of_a_night_counts_once(tmp_path: Path) -> None:
