@@ -7,6 +7,7 @@ To the daemon one frame: a hello, said again every second, or an acknowledgement
 from __future__ import annotations
 
 import hashlib
+import zlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
@@ -75,6 +76,12 @@ class _Head(_Strict):
     epoch: Annotated[int, Field(ge=1, lt=2**53)]
     key: Annotated[str, Field(min_length=1, max_length=300)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    head_crc32: int = 0
+    """The zlib.crc32 of the canonical JSON without that key: a changed digit of the epoch would fence every daemon."""
+
+    @property
+    def crc32(self) -> int:
+        return zlib.crc32(canonical(self.model_dump(exclude={"head_crc32"})))
 
 
 class Hello(_Strict):
@@ -99,7 +106,7 @@ _ORDER: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="k
 def decision_to_frames(decision: Decision) -> tuple[bytes, bytes]:
     """Head and body."""
     head = _Head(n=decision.n, epoch=decision.epoch, key=decision.key, sha256=decision.sha256)
-    return canonical(head.model_dump()), decision.body
+    return canonical(head.model_copy(update={"head_crc32": head.crc32}).model_dump()), decision.body
 
 
 def decision_from_frames(frames: list[bytes]) -> Decision:
@@ -114,6 +121,8 @@ def decision_from_frames(frames: list[bytes]) -> Decision:
         head = _Head.model_validate_json(frames[0])
     except ValidationError as error:
         raise BadMessage(f"decision head: {sentence(error)}") from None
+    if head.head_crc32 != head.crc32:
+        raise BadMessage(f"decision head is damaged: its checksum is not the stated {head.head_crc32}")
     decision = Decision(head.n, head.epoch, head.key, frames[1])
     if decision.sha256 != head.sha256:
         raise BadMessage(f"decision {shorten(head.key)} is damaged: its hash is not the one in its head")

@@ -162,10 +162,10 @@ def advised() -> list[Decision]:
 
 def decisions(folder: Path, context: Context) -> Target:
     good = tuple(decision_to_frames(decision) for decision in advised())
-    stored = {(decision.key, decision.body) for decision in advised()}
+    sent = advised()
 
     def judge(frames: Frames, decision: Decision) -> str | None:
-        return None if (decision.key, decision.body) in stored else f"a decision that nobody took: {frames!r:.2000}"
+        return None if decision in sent else f"a decision that nobody took: {frames!r:.2000}"
 
     return Target("decisions", good, lambda f: decision_from_frames(list(f)), (BadMessage,), judge)
 

@@ -102,6 +102,8 @@ class Disk:
         self.is_full = False
         self.fuse: int | None = None
         """Calls that write or sync until the process dies."""
+        self.dies_syncing = False
+        """Whether it lives on until the next sync: what it has written is whole, and only in the page cache."""
         self.n_calls = 0
         self._files: dict[int, Written] = {}
         self._names: dict[Path, dict[str, int]] = {root: {}}
@@ -172,7 +174,7 @@ class Disk:
 
     # -- what a process does with it -----------------------------------------------------------------------------
 
-    def step(self) -> None:
+    def step(self, *, syncs: bool = False) -> None:
         """A call that writes or syncs; the process may die at it.
 
         Raises:
@@ -181,7 +183,7 @@ class Disk:
         self.n_calls += 1
         if self.fuse is not None and not self.is_dead:
             self.fuse -= 1
-            self.is_dead = self.fuse < 0
+            self.is_dead = self.fuse < 0 and (syncs or not self.dies_syncing)
         if self.is_dead:
             raise Killed
 
@@ -218,7 +220,7 @@ class Disk:
         self._files.setdefault(os.fstat(fd).st_ino, Written()).pending.append(length)
 
     def sync(self, fd: int, path: Path) -> None:
-        self.step()
+        self.step(syncs=True)
         if path.is_dir():
             self._names[path] = _listing(path)
             return

@@ -25,7 +25,7 @@ P_ECHO = (0.0, 0.1)
 DEATHS_PER_S = {"source": (0.0, 0.1, 0.4), "daemon": (0.0, 0.1, 0.4), "bridge": (0.0, 0.2)}
 P_POWER = 0.5
 """Of the deaths, how many take the page cache along."""
-P_DOOMED = 0.3
+P_DOOMED = 0.5
 """Of those that are killed, how many lose power as soon as they are there again."""
 P_NEW_DISK = 0.1
 FORGED: dict[str, dict[str, Any]] = {"design": {"plan": 9}, "exposure": {"tier": "ap1D"}}
@@ -82,6 +82,7 @@ class Faults:
         elif rate:
             if not isinstance(actor, Bridge) and world.rng.random() < 0.5:
                 actor.disk.fuse = world.rng.randrange(1, world.rng.choice((30, 150)))
+                actor.disk.dies_syncing = world.rng.random() < 0.5
             else:
                 world.at(world.rng.expovariate(rate), self._strike, actor)
             if isinstance(actor, Source) and world.rng.random() < P_NEW_DISK:

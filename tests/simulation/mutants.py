@@ -27,6 +27,7 @@ from live_spec.client.sender import Sender
 from live_spec.client.tcs import Ledger, Outcome
 from live_spec.core.messages import advice_json
 from live_spec.events import InputLost
+from live_spec.wire.decisions import _Head
 from live_spec.wire.exposures import Assembler
 from live_spec.wire.frames import Message
 from live_spec.wire.messages import header_from_bytes
@@ -293,6 +294,11 @@ def _forgotten_when_sent(original: Call, outbox_: outbox.Outbox, bridge: bytes, 
     original(outbox_, bridge, parts)
     for decision in outbox_._decisions.unacknowledged(1):
         outbox_._decisions.acknowledge(decision.key, decision.sha256)
+
+
+@mutant("head-unchecked", "a damaged epoch of a decision is believed", _Head, "crc32")
+def _head_unchecked(original: Call, head: _Head) -> int:
+    return head.head_crc32
 
 
 @mutant("no-fence", "a daemon that was replaced is believed", Ledger, "deal")

@@ -11,7 +11,9 @@ from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 import pytest
-from live_specd import decisions, journal
+from live_specd import decisions
+from live_specd.journal import Journal
+from live_specd.records import Kind
 
 from live_spec.wire.spool import FolderStore
 from simulation.disk import Disk, Killed, SimulatedOs, Tearing
@@ -33,23 +35,48 @@ def test_what_was_acknowledged_survives_a_power_failure(folder: Path, tearing: T
         assert cut(folder / str(at_call), at_call, tearing) is None
 
 
-def test_row_torn_write_what_a_killed_source_left_in_its_spool_is_safe_before_it_counts(folder: Path) -> None:
-    """Else its number would be given twice, when the power fails after it was sent."""
-    disk = Disk(folder / "source", random.Random(1), Tearing.NOTHING)
-    frames = (b"topic", b"header", b"body")
+class Spooled:
+    """A source's spool."""
+
+    def __init__(self, folder: Path) -> None:
+        self._store = FolderStore(folder)
+        self.n = len(self._store.sizes())
+
+    def put(self) -> None:
+        self._store.put(self.n + 1, (b"topic", b"header", b"body"))
+
+
+class Journalled:
+    """A daemon's journal."""
+
+    def __init__(self, folder: Path) -> None:
+        self._journal = Journal(folder, lambda: 0)
+        self.n = self._journal.last_number
+
+    def put(self) -> None:
+        self._journal.append(Kind.MESSAGE, b"header", b"body")
+
+
+@pytest.mark.parametrize("kind", [Spooled, Journalled])
+def test_row_torn_write_what_a_killed_process_left_is_safe_before_it_counts(
+    folder: Path, kind: type[Spooled | Journalled]
+) -> None:
+    """Else a number is given twice, or an acknowledgement broken, when the power fails after the next start."""
+    disk = Disk(folder / "machine", random.Random(1), Tearing.NOTHING)
+    where = disk.root / "there"
     with stand_ins([disk], disk.connect, lambda: 0.0):
-        FolderStore(disk.root / "spool").put(1, frames)
+        kind(where).put()
         for fuse in range(8):
-            store = FolderStore(disk.root / "spool")
-            n_before = len(store.sizes())
+            disk.kill()
+            kept = kind(where)
             disk.fuse = fuse
             with suppress(Killed):
-                store.put(n_before + 1, frames)
+                kept.put()
             disk.kill()
-            n_found = len(FolderStore(disk.root / "spool").sizes())
+            n_found = kind(where).n
             disk.lose_power()
-            assert len(FolderStore(disk.root / "spool").sizes()) == n_found, fuse
-    assert n_found > 4
+            assert kind(where).n == n_found, fuse
+        assert n_found > 4
 
 
 @pytest.mark.slow
@@ -69,5 +96,5 @@ def test_a_journal_or_a_table_that_does_not_sync_is_found_out(folder: Path) -> N
         patch.object(decisions, "HELD", {**decisions.HELD, "synchronous": 1}),
     ):
         assert any(cut(folder / f"table{at_call}", at_call, Tearing.NOTHING) for at_call in range(20, 740, 40))
-    with patch.object(journal.Journal, "_cut_torn_tail", lambda self: 0):
+    with patch.object(Journal, "_cut_torn_tail", lambda self: 0):
         assert any(cut(folder / f"tail{at_call}", at_call, Tearing.IN_ORDER) for at_call in range(100, 740, 7))

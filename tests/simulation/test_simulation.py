@@ -49,6 +49,7 @@ def test_a_seed_is_the_same_night_in_another_process() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_2000_nights_of_faults_break_no_law() -> None:
     done = chaos("--n", "2000", "--jobs", "2", "--no-mutants")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -57,6 +58,7 @@ def test_2000_nights_of_faults_break_no_law() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_every_mutant_of_the_protocol_is_noticed() -> None:
     done = chaos("--n", "0", "--jobs", "2")
     assert done.returncode == 0, done.stdout + done.stderr
