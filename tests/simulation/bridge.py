@@ -52,7 +52,7 @@ class Bridge:
         """What is in the ledger's file."""
         return self.ledger._db.execute(query).fetchall()
 
-    def hear(self, frames: Frames) -> None:
+    def hear(self, frames: Frames, is_damaged: bool = False) -> None:
         """A decision."""
         if not self.is_up:
             return
@@ -60,6 +60,7 @@ class Bridge:
             decision = decision_from_frames(list(frames))
         except BadMessage:
             return
+        self._world.laws.believed(is_damaged, f"decision {decision.key}")
         outcome = self.ledger.deal(decision)
         self._world.tell("bridge", f"{outcome} {decision.key} of daemon {decision.epoch}")
         self._world.laws.dealt(decision, outcome)

@@ -107,6 +107,11 @@ class Laws:
         """A higher epoch has come: of this one nothing can come any more."""
         self._closed[epoch] = last
 
+    def believed(self, is_damaged: bool, what: str) -> None:
+        """Something was read that should not have been, when it is damaged."""
+        if is_damaged:
+            raise Broken("I7", f"a damaged {what} was believed")
+
     def refused(self, n: int, is_damaged: bool, reports: Collection[str]) -> None:
         """A message was taken or refused: each that is damaged is refused, and told of with a reason."""
         if is_damaged and n == 0:

@@ -74,7 +74,7 @@ def _words(frames: Frames) -> str:
 
 
 def damaged(frames: Frames, rng: random.Random) -> Frames:
-    """A bit turned, a frame cut short, or a frame gone."""
+    """A bit turned, a digit changed, a frame cut short, or a frame gone."""
     which = rng.randrange(len(frames))
     how, data = rng.random(), bytearray(frames[which])
     if how < 0.1:
@@ -83,6 +83,9 @@ def damaged(frames: Frames, rng: random.Random) -> Frames:
         return (*frames[:which], b"\0", *frames[which + 1 :])
     if how < 0.3:
         del data[rng.randrange(len(data)) :]
+    elif how < 0.6 and (digits := [at for at, byte in enumerate(data) if 0x30 <= byte <= 0x39]):
+        at = rng.choice(digits)
+        data[at] = 0x30 + (data[at] - 0x30 + rng.randrange(1, 10)) % 10
     else:
         data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
     return (*frames[:which], bytes(data), *frames[which + 1 :])

@@ -73,11 +73,12 @@ class Source:
         """The process is gone."""
         self.is_up = False
 
-    def hear(self, frames: Frames) -> None:
+    def hear(self, frames: Frames, is_damaged: bool = False) -> None:
         """A report of a daemon; anything but one frame is none, as for the line."""
         if not self.is_up or len(frames) != 1:
             return
         wanted = self.sender.take(frames[0], self._world.now_s)
+        self._world.laws.believed(is_damaged and wanted is not None, "report of the daemon")
         for seq in wanted or ():
             if found := self.sender.spool.get(seq):
                 self._send(REPLAY, found)

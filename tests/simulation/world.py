@@ -160,7 +160,7 @@ class World:
         self.net.send(ORDERS, self.now_s, (order,), self._to_source)
 
     def _to_source(self, frames: Frames, is_damaged: bool) -> None:
-        self.faults.guarded(self.source, self.source.hear, frames)
+        self.faults.guarded(self.source, self.source.hear, frames, is_damaged)
 
     def publishes(self, frames: list[bytes]) -> None:
         """The daemon says something to everybody."""
@@ -175,7 +175,7 @@ class World:
             self.at(after_s, self._to_bridge, frames, False)
 
     def _to_bridge(self, frames: Frames, is_damaged: bool) -> None:
-        self.faults.guarded(self.bridge, self.bridge.hear, frames)
+        self.faults.guarded(self.bridge, self.bridge.hear, frames, is_damaged)
 
     def from_bridge(self, order: bytes) -> None:
         """Telescope control is there, or has dealt with something."""
