@@ -110,8 +110,10 @@ def test_statement_04_the_block_of_uses_runs_line_by_line(
     Path("configs").symlink_to(ROOT / "configs")
     np.savez("spectra.npz", **one_spectrum())
 
+    names = {"PATH...": "spectra.npz", "RUN": str(record), "NIGHTS": str(record), "DIR": "verdicts", "--n 20": "--n 1"}
+
     def run(line: str) -> str:
-        for name, value in {"PATH...": "spectra.npz", "RUN": str(record), "--n 20": "--n 1"}.items():
+        for name, value in names.items():
             line = line.replace(name, value)
         return live_spec(*shlex.split(line)[1:])
 
