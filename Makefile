@@ -58,6 +58,8 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/front_end.py
 	$(BIN)/python benchmarks/passes.py
 	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python benchmarks/archive.py
+	$(BIN)/python benchmarks/replay.py
 	$(BIN)/python benchmarks/monitor.py
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/restart.py
