@@ -88,7 +88,7 @@ fuzz: $(STAMP)
 kills: $(STAMP)
 	cd tests && ../$(BIN)/python -m helpers.kills --cycles $(or $(CYCLES),2000) --seed $(or $(SEED),1)
 
-# Simulated nights of faults, each from its seed, and the mutants that they must catch: three minutes on two cores.
+# Simulated nights of faults, each from its seed, and the mutants that they must catch.
 chaos: $(STAMP)
 	cd tests && ../$(BIN)/python -m simulation $(if $(ONLY),--only $(ONLY),--n $(or $(N),2000) --seed $(or $(SEED),1))
 

@@ -3,7 +3,7 @@
 A seed makes a world (:mod:`simulation.world`): a source that sends a few visits of a tiny field, a daemon, telescope
 control, their disks and the net between them. For eight seconds everything may go wrong (:mod:`simulation.faults`);
 then it is fair, and within ninety seconds all must be as it would have been without (:mod:`simulation.laws`).
-A second of the world costs about a millisecond. The same seed gives the same world, event by event.
+A world costs sixty milliseconds. The same seed gives the same world, event by event.
 
 Real, that is the very classes that run at the telescope: :class:`~live_spec.client.sender.Sender` with its spool in
 memory or in a folder; frames, headers, checksums; :class:`~live_spec.wire.ordering.Inbox` and
@@ -16,7 +16,7 @@ page cache and what a power failure does to it, one thread where the daemon has 
 are a function of the S/N. Sockets, keys, threads, signals and the worker process are tested on the real ones in
 ``tests/service``.
 
-    python -m simulation            2,000 worlds and the mutants; more with --seeds
+    python -m simulation            2,000 worlds and the mutants; others with --n and --seed
     python -m simulation --only 7   one of them, with everything that happens in it
 
 :mod:`simulation.mutants` breaks the classes in one place each, to see whether the laws notice;

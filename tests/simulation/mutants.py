@@ -249,12 +249,6 @@ def _spool_unsynced(original: Call, store: FolderStore, path: Path, data: bytes)
     path.write_bytes(data)
 
 
-@mutant("spool-unsynced-at-opening", "what a killed source left unsynced counts", FolderStore, "__init__")
-def _spool_unsynced_at_opening(original: Call, store: FolderStore, folder: Path) -> None:
-    with patch.object(store, "_sync", lambda: None):
-        original(store, folder)
-
-
 @mutant("epoch-reused", "a source without its spool counts from 1 in the old epoch", FolderStore, "epoch")
 def _epoch_reused(original: Call, store: FolderStore, at_least: int) -> int:
     return 1
