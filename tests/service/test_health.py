@@ -18,8 +18,8 @@ from helpers.daemons import Daemon, Field, free_port
 from helpers.waiting import until
 from live_specd import health as module
 from live_specd import main, reception
+from live_specd.daemon import run
 from live_specd.health import Guard, Health, notify, watchdog_s
-from live_specd.rehearsal import Rehearsal
 
 from live_spec.client import Feed
 from live_spec.config import Config
@@ -149,8 +149,14 @@ def test_row_stuck_thread_in_a_whole_daemon_is_named(
 
     monkeypatch.setattr(reception.Reception, "orders", stalling)
     port = free_port()
-    values = {"model": {"path": str(small_bundle), "threads": 1}, "health": {"port": port}}
-    with Rehearsal(Config.model_validate(values), tmp_path / "run"), contextlib.ExitStack() as at_the_end:
+    ends = {"input": f"ipc://{tmp_path}/in", "output": f"ipc://{tmp_path}/out", "record": str(tmp_path / "run")}
+    values = {"model": {"path": str(small_bundle), "threads": 1}, "health": {"port": port}, "io": ends}
+    stop = threading.Event()
+    daemon = threading.Thread(target=run, args=(Config.model_validate(values), stop))
+    daemon.start()
+    with contextlib.ExitStack() as at_the_end:
+        at_the_end.callback(daemon.join)
+        at_the_end.callback(stop.set)
         at_the_end.callback(stall.set)
         until(lambda: get(port, "/readyz")[0] == 200, "it is ready")
         until(lambda: "WATCHDOG=1" in supervisor.listen(), "a stroke")
