@@ -6,13 +6,23 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from live_spec.core.advisor import Advisor
 from live_spec.nets.windows import load_windows
-from live_spec.snapshot import Window
+from live_spec.snapshot import Excerpt, FibreRow, Snapshot, Window
 from live_spec.spectra.grid import APSTAR
+from live_spec.view.choose import worst
 
 MOST_WINDOWS = 4
 HALF_WIDTH = 20
 """Pixels on either side of the deepest one: 3.4 Å at 16500 Å."""
+
+
+def excerpt_of(advisor: Advisor, snapshot: Snapshot, row: FibreRow) -> Excerpt | None:
+    """A fibre's combined spectrum at the lines of its worst element; ``None`` where there is none."""
+    label, combined = worst(row)[0], advisor.combined(row.fibre)
+    if label is None or combined is None or snapshot.visit is None:
+        return None
+    return Excerpt(snapshot.visit, snapshot.exposure, row.fibre, label, windows_of(label, *combined))
 
 
 def windows_of(label: str, flux_P: NDArray[np.float32], ivar_P: NDArray[np.float32]) -> tuple[Window, ...]:

@@ -15,7 +15,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -30,6 +30,8 @@ from prometheus_client import (
 )
 
 from live_spec import __version__
+from live_spec.alarms import LEVELS
+from live_spec.snapshot import Alarm
 from live_specd.memory import Memory
 
 log = logging.getLogger("live_specd")
@@ -66,6 +68,12 @@ class Health:
         )  # fmt: skip
         ready = Gauge("live_spec_ready", "1 when /readyz says so.", registry=registry)
         ready.set_function(lambda: float(not self.why_not_ready()))
+
+    def stand(self, alarms: Iterable[Alarm]) -> None:
+        """Count the alarms that stand, by level."""
+        levels = [alarm.level for alarm in alarms]
+        for level in LEVELS:
+            self.alarms.labels(level).set(levels.count(level))
 
     def runs(self, bundle: str, config: str) -> None:
         """Say which bundle and configuration advise."""

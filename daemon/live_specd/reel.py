@@ -20,12 +20,11 @@ from live_spec.core.alarms import AlarmBook, told
 from live_spec.core.messages import advice_from_json, excerpt_from_json, excerpt_json, snapshot_from_json, snapshot_json
 from live_spec.events import Advice, Configured, LabelsPredicted, PredictionFailed, PredictLabels
 from live_spec.snapshot import Excerpt, Snapshot
-from live_spec.view.choose import worst
 from live_spec.view.format import EPOCH, parse_time
 from live_spec.wire.messages import BadMessage
 from live_spec.wire.predictions import answer_from_bytes, request_key
 from live_specd.alarms import change_of
-from live_specd.excerpt import windows_of
+from live_specd.excerpt import excerpt_of
 from live_specd.publisher import utc
 from live_specd.records import Damage, Kind, Record, read_journal
 from live_specd.reload import told_of
@@ -152,10 +151,7 @@ def _excerpts(advisor: Advisor, snapshot: Snapshot) -> dict[int, bytes]:
     """The spectra of a field at the lines of each fibre's worst element."""
     packed: dict[int, bytes] = {}
     for row in snapshot.fibres if len(snapshot.fibres) <= MOST_EXCERPTS else ():
-        label, combined = worst(row)[0], advisor.combined(row.fibre)
-        if label is not None and combined is not None and snapshot.visit is not None:
-            windows = windows_of(label, *combined)
-            excerpt = Excerpt(snapshot.visit, snapshot.exposure, row.fibre, label, windows)
+        if (excerpt := excerpt_of(advisor, snapshot, row)) is not None:
             packed[row.fibre] = zlib.compress(excerpt_json(excerpt), 1)
     return packed
 

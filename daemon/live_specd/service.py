@@ -13,11 +13,10 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from live_spec.alarms import LEVELS
 from live_spec.config import Config
 from live_spec.core.advisor import Advisor
 from live_spec.core.messages import advice_json
@@ -32,13 +31,12 @@ from live_spec.events import (
     RaiseAlarm,
 )
 from live_spec.snapshot import Excerpt, Snapshot
-from live_spec.view.choose import worst
 from live_spec.wire.predictions import answer_from_bytes, answer_to_bytes, request_key
 from live_specd import sockets
 from live_specd.alarms import AlarmDesk
 from live_specd.checkpoint import Checkpoints, Saved
 from live_specd.decisions import Decisions
-from live_specd.excerpt import windows_of
+from live_specd.excerpt import excerpt_of
 from live_specd.freeze import NotStorable
 from live_specd.health import Health
 from live_specd.inference import Inference, ModelInfo
@@ -215,9 +213,7 @@ class Service:
             self._health.data_age.set((self._wall_ns() - received_ns) / 1e9)
         self._health.stale.set(self._advisor.is_stale)
         self._health.runs(self._seat.model.label, self._advisor.config.sha)
-        levels = Counter(alarm.level for alarm in self._alarms.standing())
-        for level in LEVELS:
-            self._health.alarms.labels(level).set(levels[level])
+        self._health.stand(self._alarms.standing())
 
     def turn(self) -> bool:
         """One step: an answer, a question, an event, a record, or nothing for :data:`WAIT_S`; False for nothing."""
@@ -274,22 +270,21 @@ class Service:
 
     def _slow(self, event: Event) -> Iterator[RaiseAlarm]:
         """An alarm when the answer to an exposure took too long; in a recovery it says nothing of the machine."""
-        if isinstance(event, LabelsPredicted) and self._record is not None and not self._recovering_record:
-            took_s = (self._wall_ns() - self._record.at_ns) / 1e9
-            if took_s > SLOW_S:
-                text = f"the advice on exposure {event.exposure} took {took_s:.0f} s, the limit is {SLOW_S:.0f} s"
-                yield RaiseAlarm("slow", "warning", text, event.visit)
+        if not isinstance(event, LabelsPredicted) or self._record is None or self._recovering_record:
+            return
+        if (took_s := (self._wall_ns() - self._record.at_ns) / 1e9) > SLOW_S:
+            text = f"the advice on exposure {event.exposure} took {took_s:.0f} s, the limit is {SLOW_S:.0f} s"
+            yield RaiseAlarm("slow", "warning", text, event.visit)
 
     def _ask(self, question: PredictLabels) -> None:
         """Put a question to the network, unless the answer is in the journal."""
         key = request_key(question)
         if key in self._answers:
-            self._handle(self._answers[key])
-        else:
-            if missing := self._seat.take(self._advisor.bundle, self._advisor.config):
-                self.rounds.alarm("model-mismatch", missing)
-            self._inference.ask(question, key)
-            self._asked = key
+            return self._handle(self._answers[key])
+        if missing := self._seat.take(self._advisor.bundle, self._advisor.config):
+            self.rounds.alarm("model-mismatch", missing)
+        self._inference.ask(question, key)
+        self._asked = key
 
     def _answered(self, key: str, answer: LabelsPredicted | PredictionFailed) -> None:
         self._asked = None
@@ -343,8 +338,7 @@ class Service:
         return True
 
     def _forget(self) -> None:
-        """When a visit begins, remove what nobody needs of the journal: neither it, nor telescope control, nor the
-        report of the last nights. The checkpoint that was just written has what the advisor remembers."""
+        """When a visit begins, remove what neither it, telescope control nor the last nights' report needs."""
         newest_ns = self._publisher.received_ns
         if self._keep_ns is None or newest_ns is None or self._translator.began_ns != newest_ns:
             return
@@ -398,11 +392,7 @@ class Service:
     def _excerpt(self, snapshot: Snapshot, fibre: int) -> Excerpt | None:
         """The spectrum of a fibre at the lines of its worst element."""
         row = next((row for row in snapshot.fibres if row.fibre == fibre), None)
-        label = worst(row)[0] if row is not None else None
-        combined = self._advisor.combined(fibre)
-        if label is None or combined is None or snapshot.visit is None:
-            return None
-        return Excerpt(snapshot.visit, snapshot.exposure, fibre, label, windows_of(label, *combined))
+        return None if row is None else excerpt_of(self._advisor, snapshot, row)
 
     def _drain(self) -> None:
         """Finish what was begun: an answer that is on its way still becomes advice."""
