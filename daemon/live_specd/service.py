@@ -126,9 +126,8 @@ class Service:
         self._record: Record | None = None
         self._answers: dict[str, LabelsPredicted | PredictionFailed] = {}
         self._journalled: set[str] = set()
-        self._replay_to = journal.last_number
         self._handled: dict[str, tuple[int, int]] = {}
-        self._checkpoints, self._is_due = checkpoints, False
+        self._checkpoints, self._is_due, self._replay_to = checkpoints, False, journal.last_number
         self._keep_ns = config.io.keep_nights and config.io.keep_nights * NIGHT_NS
         if saved is not None:
             self._handled, self._journalled = dict(saved.state["handled"]), saved.state["journalled"]
