@@ -203,6 +203,8 @@ def test_an_alarm_is_told_from_its_raising_to_its_end(document: dict[str, Any]) 
     assert (again["text"], again["times"], again["over"]) == ("fibre 3 lost its light", 1, None)
     page = as_html(document)
     assert page.count("<b>stands</b>") == 2
+    unseen = {"owner": "observers", "text": "alarms that nobody acknowledged: fibre-lost, input-stale"}
+    assert unseen in document["todo"]
     assert page.count("<td>nobody</td>") == 2
 
 
