@@ -136,13 +136,14 @@ def velocity_stands(
     Raises:
         SpectrumShapeError: When flux and ivar are not both of shape (F, P).
     """
-    depth_FP, weight_FP = _weighted_depth(flux_FP, ivar_FP, bank.grid)
+    flux, ivar = check_pair(flux_FP, ivar_FP, bank.grid)
     with np.errstate(invalid="ignore"):
         shift_F = np.log10(1.0 + rv_kms_F / SPEED_OF_LIGHT_KMS) / bank.grid.log10_step
-    may_F = ((weight_FP > 0).sum(axis=1) >= MIN_PIXELS) & (np.abs(shift_F) < bank.max_shift - NEAR_PIXELS)
-    stands_F = np.zeros(len(depth_FP), np.bool_)
-    for f in np.flatnonzero(may_F):
-        stands_F[f] = _stands(depth_FP[f], weight_FP[f], round(shift_F[f]), bank, quality)
+    given = np.flatnonzero(np.abs(shift_F) < bank.max_shift - NEAR_PIXELS)
+    stands_F = np.zeros(len(flux), np.bool_)
+    for f, depth_P, weight_P in zip(given, *_weighted_depth(flux[given], ivar[given], bank.grid), strict=True):
+        if (weight_P > 0).sum() >= MIN_PIXELS:
+            stands_F[f] = _stands(depth_P, weight_P, round(shift_F[f]), bank, quality)
     return stands_F
 
 
