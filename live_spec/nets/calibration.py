@@ -15,6 +15,8 @@ DEFAULT_KNOTS = (20.0, 35.0, 60.0, 100.0, 200.0)
 MIN_PER_KNOT = 30.0
 MAD_TO_SIGMA = 1.4826
 COVERAGE_1_SIGMA = 0.6827
+LEAST_FALL = 0.02
+"""How much ln sigma falls from knot to knot at least: more light never tells less."""
 
 
 def _quantile(value_N: Floats, weight_N: Floats, q: float) -> float:
@@ -25,17 +27,20 @@ def _quantile(value_N: Floats, weight_N: Floats, q: float) -> float:
     return float(np.interp(q, at, value_N))
 
 
-def _falling(factor_K: Floats, total_K: Floats, weight_K: Floats) -> Floats:
-    """Factors, pooled with their neighbours until factor times total falls from every pool to the next."""
-    pools: list[tuple[float, float, int, int]] = []  # factor, weight, first knot, last knot
-    for k, one in enumerate(zip(factor_K, weight_K, strict=True)):
-        factor, weight, first = *one, k
-        while pools and factor * total_K[first] >= pools[-1][0] * total_K[pools[-1][3]]:
-            before, its_weight, first, _ = pools.pop()
-            factor = (factor * weight + before * its_weight) / (weight + its_weight)
-            weight += its_weight
-        pools.append((factor, weight, first, k))
-    return np.concatenate([np.full(last - first + 1, factor) for factor, _, first, last in pools])
+def _falling(sigma_K: Floats, weight_K: Floats) -> Floats:
+    """Sigmas that fall by ``LEAST_FALL`` or more from knot to knot; neighbours that do not are pooled."""
+    allowed_K = LEAST_FALL * np.arange(len(sigma_K))
+    pools: list[tuple[float, float, int]] = []  # ln sigma without the allowed fall, weight, knots
+    for level, weight in zip(np.log(sigma_K) + allowed_K, weight_K, strict=True):
+        knots = 1
+        while pools and level > pools[-1][0]:
+            before, its_weight, its_knots = pools.pop()
+            level = (level * weight + before * its_weight) / (weight + its_weight)
+            weight, knots = weight + its_weight, knots + its_knots
+        pools.append((level, weight, knots))
+    levels, _, lengths = zip(*pools, strict=True)
+    falling_K: Floats = np.exp(np.repeat(levels, lengths) - allowed_K)
+    return falling_K
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,8 @@ class Calibration:
 
         The width of the pulls (residual / total) at each knot is the mean of two robust measures, 1.4826 MAD and the
         68.27 % quantile of their size, so that neither the core nor the coverage is bought with the other; neighbours
-        in ln S/N count with linearly falling weight. Where the factors would make sigma rise with light, which is
-        chance, the neighbours share one factor.
+        in ln S/N count with linearly falling weight. Where the factors would not let the median sigma fall with light,
+        which is chance, the knots share what they measured.
 
         Args:
             residual_NL: Predicted minus true labels, NaN where there is no truth.
@@ -71,8 +76,8 @@ class Calibration:
         log_knot_K, log_snr_N = np.log(knots), np.log(np.clip(snr_N, knots[0], knots[-1]))
         hat_KN = np.stack([np.interp(log_snr_N, log_knot_K, one) for one in np.eye(len(log_knot_K))])
         pull_NL = residual_NL / total_NL
-        factor_KL, total_KL = np.empty((2, len(log_knot_K), pull_NL.shape[1]))
-        for (k, label), _ in np.ndenumerate(factor_KL):
+        sigma_KL, total_KL = np.empty((2, len(log_knot_K), pull_NL.shape[1]))
+        for (k, label), _ in np.ndenumerate(sigma_KL):
             has = np.isfinite(pull_NL[:, label]) & (hat_KN[k] > 0)
             pull, weight = pull_NL[has, label], hat_KN[k, has]
             if weight.sum() < MIN_PER_KNOT:
@@ -81,11 +86,11 @@ class Calibration:
                     f"there are {weight.sum():.0f}"
                 )
             mad = _quantile(np.abs(pull - _quantile(pull, weight, 0.5)), weight, 0.5)
-            factor_KL[k, label] = 0.5 * (MAD_TO_SIGMA * mad + _quantile(np.abs(pull), weight, COVERAGE_1_SIGMA))
+            width = 0.5 * (MAD_TO_SIGMA * mad + _quantile(np.abs(pull), weight, COVERAGE_1_SIGMA))
             total_KL[k, label] = _quantile(total_NL[has, label], weight, 0.5)
-        for label in range(factor_KL.shape[1]):
-            factor_KL[:, label] = _falling(factor_KL[:, label], total_KL[:, label], hat_KN.sum(1))
-        return cls(np.asarray(knots, dtype=np.float64), factor_KL)
+            sigma_KL[k, label] = width * total_KL[k, label]
+        falling_KL = np.stack([_falling(sigma_K, hat_KN.sum(1)) for sigma_K in sigma_KL.T], axis=1)
+        return cls(np.asarray(knots, dtype=np.float64), falling_KL / total_KL)
 
     def apply(self, total_FL: Floats, snr_F: Floats) -> NDArray[np.float64]:
         """Calibrated total sigma; an S/N that is not finite and positive gives NaN."""
