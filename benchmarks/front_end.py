@@ -10,6 +10,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
@@ -70,8 +71,12 @@ def main() -> None:
     bank = prepare_templates(load_templates().flux_TP)
     wave_P = APSTAR.wavelength_aa * (1 + 1e-7)
     some = slice(0, 32)
+    pool = ThreadPoolExecutor(given.threads)
+    shares = [slice(part[0], part[-1] + 1) for part in np.array_split(np.arange(given.spectra), given.threads)]
     works: dict[str, tuple[int, Callable[[], object]]] = {
         "continuum": (given.spectra, lambda: normalise(flux_FP, ivar_FP)),
+        "continuum_on_threads": (given.spectra, lambda: [
+            *pool.map(lambda share: normalise(flux_FP[share], ivar_FP[share]), shares)]),
         "rest_frame_checked": (32, lambda: to_rest_frame(
             flux_FP[some], ivar_FP[some], flags_FP[some], rv_kms_F=np.zeros(32), templates=bank)),
         "resampled_and_measured": (32, lambda: to_rest_frame(
@@ -102,9 +107,13 @@ def main() -> None:
                 times["astronn_training"].append(peer.ask(f"train {BATCH} {STEPS}")["seconds"] / STEPS)
     medians = {f"{name}_s": statistics.median(found) for name, found in times.items() if found}
     ratios = {
-        f"ratio_{name}": medians[f"astronn_{name}_s"] / medians[f"{name}_s"]
-        for name in ("continuum", "training")
-        if f"astronn_{name}_s" in medians
+        f"ratio_{name}": medians[f"astronn_{theirs}_s"] / medians[f"{name}_s"]
+        for name, theirs in (
+            ("continuum", "continuum"),
+            ("continuum_on_threads", "continuum"),
+            ("training", "training"),
+        )
+        if f"astronn_{theirs}_s" in medians
     }
     report(
         "front_end",

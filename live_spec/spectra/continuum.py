@@ -88,38 +88,48 @@ def normalise(flux_FP: ArrayLike, ivar_FP: ArrayLike, *, grid: Grid = APSTAR, mi
         grid,
     )
     shape = min(BLOCK, len(flux_FP)), grid.n_pixels
-    # Single precision gives what the results can hold; doubles keep theirs, for the units in which they were needed.
-    dtypes = (flux_FP.dtype, np.result_type(flux_FP, ivar_FP), np.bool_, np.bool_)
-    scratch = [np.ones(shape, dtype) for dtype in dtypes]
+    known, mask = np.empty(shape, np.bool_), np.empty(shape, np.int32)
+    # Single precision gives what the results can hold, and needs no place of its own; doubles keep theirs, for the
+    # units in which they were needed.
+    wide = np.result_type(flux_FP, ivar_FP) != np.float32
+    scratch = [np.empty(shape) for _ in range(2)] if wide else []
     for first in range(0, len(flux_FP), BLOCK):
         if first % FITTED == 0:
             some = slice(first, first + FITTED)
             out.coefficient_FD3[some] = _fit(flux_FP[some], ivar_FP[some], grid, min_pixels)
         some = slice(first, first + BLOCK)
         flux, ivar = out.flux_FP[some], out.ivar_FP[some]
-        continuum, weighted, known, also = (array[: len(flux)] for array in scratch)
+        continuum, weighted = (array[: len(flux)] for array in scratch) if wide else (flux, ivar)
+        for gap in _gaps(grid):
+            continuum[:, gap] = np.nan
         _lay_continuum(out.coefficient_FD3[some], grid, continuum)
         # Everywhere, then undone where nothing is known: faster than a calculation under a mask. Without a continuum
         # all is NaN.
         with np.errstate(all="ignore"):
-            np.divide(flux_FP[some], continuum, out=flux, casting="same_kind")
             # One factor at a time: in absolute flux units the square of a continuum underflows 32 bits.
             np.multiply(ivar_FP[some], continuum, out=weighted)
             np.multiply(weighted, continuum, out=ivar, casting="same_kind")
-        np.isfinite(flux, out=known)
-        known &= np.greater(ivar, 0, out=also)
-        known &= np.less(ivar, np.inf, out=also)
-        for gap in _gaps(grid):
-            flux[:, gap], ivar[:, gap], known[:, gap] = 1, 0, True
-        _put(np.logical_not(known, out=also), (flux, 1), (ivar, 0))
+            np.divide(flux_FP[some], continuum, out=flux, casting="same_kind")
+        flux += _forget_unknown(flux, ivar, known[: len(flux)], mask[: len(flux)])
     return out
 
 
-def _put(where: NDArray[np.bool_], *pairs: tuple[NDArray[np.floating], int]) -> None:
-    """Put numbers into contiguous arrays, at few places: faster than a mask is."""
-    at = np.flatnonzero(where)
-    for array, number in pairs:
-        array.reshape(-1)[at] = number
+def _forget_unknown(
+    flux: Float32, ivar: Float32, known: NDArray[np.bool_], mask: NDArray[np.int32]
+) -> NDArray[np.bool_]:
+    """Put 0 into both where they carry no information, and tell where. Takes the same time wherever that is.
+
+    The last two are scratch, of the same shape; the result lives in one of them.
+    """
+    np.isfinite(flux, out=known)
+    known &= ivar > 0
+    known &= ivar < np.inf
+    np.copyto(mask, known.view(np.int8))
+    np.negative(mask, out=mask)  # all bits where known, none elsewhere
+    for array in (flux, ivar):
+        bits = array.view(np.int32)
+        bits &= mask
+    return np.logical_not(known, out=known)
 
 
 @cache
@@ -211,20 +221,23 @@ def check_pair(
 def _fit(flux_FP: NDArray[np.floating], ivar_FP: NDArray[np.floating], grid: Grid, min_pixels: int) -> Float64:
     """Weighted least squares of all fibres and detectors at once: the polynomials' coefficients, (F, D, 3).
 
-    NaN where there is no continuum, or not a positive one. Sums run along each row and products are elementwise, never
-    a matrix product: BLAS may round the same row otherwise in a batch of another size, and a replay must give the same
-    bits. So is the solution, by elimination without pivots.
+    NaN where there is no continuum, or not a positive one. Sums are dot products of one row each, never a matrix
+    product: BLAS may round the same row otherwise in a batch of another size, and a replay must give the same bits. So
+    is the solution, by elimination without pivots.
     """
-    pixels, basis_5N, at = _continuum_basis(grid)
-    flux_FN, ivar_FN = flux_FP.take(pixels, axis=1), ivar_FP.take(pixels, axis=1)
+    pixels, bases = _continuum_basis(grid)
+    flux_FN, ivar_FN = (array.take(pixels, axis=1).astype(np.float64) for array in (flux_FP, ivar_FP))
     good_FN = (ivar_FN > 0) & (ivar_FN < np.inf) & np.isfinite(flux_FN)
-    _put(~good_FN, (flux_FN, 0), (ivar_FN, 0))
-    weight_FN = ivar_FN.astype(np.float64)
-    signal_FN, term_FN = weight_FN * flux_FN, np.empty_like(weight_FN)
+    flux_FN[~good_FN] = ivar_FN[~good_FN] = 0
+    n_good = np.stack([np.count_nonzero(good_FN[:, own], axis=1) for own, _ in bases], axis=1)
+
+    def moments(values_FN: Float64, n: int) -> Float64:
+        """Sums of values times T0 to T(n-1) over each detector, (n, F, D)."""
+        return np.stack([np.vecdot(values_FN[:, own], basis_5N[:n, None]) for own, basis_5N in bases], axis=2)
+
     # T1^2, T1 T2 and T2^2 are sums of T0 to T4, so five sums make the matrix.
-    s0, r0, n_good = (np.add.reduceat(part, at, axis=1) for part in (weight_FN, signal_FN, good_FN))
-    s1, s2, s3, s4 = (np.add.reduceat(np.multiply(weight_FN, t_N, out=term_FN), at, axis=1) for t_N in basis_5N[1:])
-    r1, r2 = (np.add.reduceat(np.multiply(signal_FN, t_N, out=term_FN), at, axis=1) for t_N in basis_5N[1:3])
+    s0, s1, s2, s3, s4 = moments(ivar_FN, 5)
+    r0, r1, r2 = moments(ivar_FN * flux_FN, 3)
     m11, m12, m22 = (s0 + s2) / 2, (s1 + s3) / 2, (s0 + s4) / 2
     with np.errstate(all="ignore"):  # a singular fit is flagged, whatever numbers it gives
         l10, l20 = s1 / s0, s2 / s0
@@ -242,14 +255,15 @@ def _fit(flux_FP: NDArray[np.floating], ivar_FP: NDArray[np.floating], grid: Gri
 
 
 @cache
-def _continuum_basis(grid: Grid) -> tuple[NDArray[np.intp], Float64, NDArray[np.intp]]:
-    """The continuum pixels, T0 to T4 there, and the first of every detector among them."""
+def _continuum_basis(grid: Grid) -> tuple[NDArray[np.intp], tuple[tuple[slice, Float64], ...]]:
+    """The continuum pixels; per detector which of them are its own, and T0 to T4 there."""
     pixels = continuum_pixels(grid)
-    at = np.searchsorted(pixels, [first for first, _ in grid.detectors])
-    assert (np.diff([*at, len(pixels)]) > 0).all(), "every detector has continuum pixels"
-    of_detector = zip(grid.detectors, np.split(pixels, at[1:]), strict=True)
-    basis = [_chebyshev_basis(stop - first)[:, own - first] for (first, stop), own in of_detector]
-    return pixels, np.concatenate(basis, axis=1), at
+    bases = []
+    for first, stop in grid.detectors:
+        own = slice(*map(int, np.searchsorted(pixels, (first, stop))))
+        assert own.start < own.stop, "every detector has continuum pixels"
+        bases.append((own, np.ascontiguousarray(_chebyshev_basis(stop - first)[:, pixels[own] - first])))
+    return pixels, tuple(bases)
 
 
 @cache
