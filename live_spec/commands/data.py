@@ -5,15 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from live_spec.batch.executor import Failed, executor
 from live_spec.commands.observed_data import CUTS, Cuts, build_observed, require_same, write_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from live_spec.synthesis.synthesizer import Synthesizer
 
 SCHEMA = "live-spec.model-spectra/1"
 VISITS_SCHEMA = "live-spec.simulated-visits/1"
@@ -49,6 +54,7 @@ def data() -> None:
 @click.option("--cuts", default=",".join(CUTS), show_default=True, help="Cuts applied to stars; `none` for none.")
 @click.option("--min-snr", type=float, default=200.0, show_default=True, help="Of the star, for the cut `snr`.")
 @click.option("--teff", "teff_k", nargs=2, type=float, default=(4000.0, 5500.0), show_default=True, help="For `teff`.")
+@click.option("--workers", type=click.IntRange(1), help="Processes that synthesize; by default one per core.")
 def build(
     out: Path,
     seed: int,
@@ -61,6 +67,7 @@ def build(
     cuts: str,
     min_snr: float,
     teff_k: tuple[float, float],
+    workers: int | None,
 ) -> None:
     """Make a data set: synthesized stars drawn wider than nature, or with --from an archive's own spectra.
 
@@ -74,7 +81,7 @@ def build(
     if not sources:
         if labels is not None:
             raise click.UsageError("--labels goes with --from; synthesized stars bring their own labels")
-        _synthesize(out, n_spectra, seed, shard, snr)
+        _synthesize(out, n_spectra, seed, shard, snr, workers)
         return
     if snr is not None:
         raise click.UsageError("--snr goes with synthesized stars; spectra given with --from have their own noise")
@@ -88,34 +95,75 @@ def build(
     click.echo(f"{out}: {tally.describe()}", err=True)
 
 
-def _synthesize(out: Path, n_spectra: int, seed: int, shard_rows: int, snr: tuple[float, float] | None) -> None:
-    import numpy as np
-    import pyarrow.parquet as pq
+@dataclass(frozen=True)
+class _Wanted:
+    """A shard of synthesized stars: everything follows from it."""
 
-    from live_spec.synthesis.draw import star_of_row
-    from live_spec.synthesis.synthesizer import Synthesizer
+    path: Path
+    rows: range
+    seed: int
+    snr: tuple[float, float] | None
+    meta: dict[bytes, bytes]
 
+
+def _synthesize(
+    out: Path, n_spectra: int, seed: int, shard_rows: int, snr: tuple[float, float] | None, workers: int | None
+) -> None:
     out.mkdir(parents=True, exist_ok=True)
     meta = _metadata(seed, snr)
-    synthesizer = Synthesizer()
-    started, made = time.monotonic(), 0
+    wanted = []
     for first in range(0, n_spectra, shard_rows):
-        rows = range(first, min(first + shard_rows, n_spectra))
-        path = out / f"spectra-{first:07d}.parquet"
-        if path.exists():
-            require_same(path, meta)
-            if pq.read_metadata(path).num_rows >= len(rows):
-                continue
-        stars, flux = [star_of_row(seed, row) for row in rows], []
-        for star in stars:
-            flux.append(star.synthesize(synthesizer))
-            made += 1
-        _progress(path, rows.stop, n_spectra, made, time.monotonic() - started)
-        table = _table(list(rows), stars, np.stack(flux))
-        if snr is not None:
-            table = _observed(table, np.stack(flux), snr, seed)
-        write_whole(path, table.replace_schema_metadata(meta))
+        one = _Wanted(
+            out / f"spectra-{first:07d}.parquet", range(first, min(first + shard_rows, n_spectra)), seed, snr, meta
+        )
+        if not _is_there(one):
+            wanted.append(one)
+    started, made, todo = time.monotonic(), 0, sum(len(one.rows) for one in wanted)
+    pool = executor("processes", workers)
+    # A single shard is not worth a process.
+    results = pool.run(_make, wanted) if len(wanted) > 1 else ((0, _make(one)) for one in wanted)
+    for number, result in results:
+        name = wanted[number].path.name
+        if isinstance(result, Failed):
+            raise click.ClickException(f"{name} was not made: {result.why}")
+        made += result
+        rate_s = (time.monotonic() - started) / made
+        far = f"{n_spectra - todo + made}/{n_spectra}, {rate_s:.2f} s a spectrum"
+        click.echo(f"{name}: {far}, {(todo - made) * rate_s / 60:.1f} min left", err=True)
     click.echo(f"{n_spectra} spectra in {out}", err=True)
+
+
+def _is_there(wanted: _Wanted) -> bool:
+    """Whether the shard was made before. Raises :class:`click.ClickException` where it is another data set's."""
+    import pyarrow.parquet as pq
+
+    if not wanted.path.exists():
+        return False
+    require_same(wanted.path, wanted.meta)
+    return bool(pq.read_metadata(wanted.path).num_rows >= len(wanted.rows))
+
+
+def _make(wanted: _Wanted) -> int:
+    """Write the shard; how many spectra are in it."""
+    import numpy as np
+
+    from live_spec.synthesis.draw import star_of_row
+
+    stars = [star_of_row(wanted.seed, row) for row in wanted.rows]
+    flux_FP = np.stack([star.synthesize(_synthesizer()) for star in stars])
+    table = _table(list(wanted.rows), stars, flux_FP)
+    if wanted.snr is not None:
+        table = _observed(table, flux_FP, wanted.snr, wanted.seed)
+    write_whole(wanted.path, table.replace_schema_metadata(wanted.meta))
+    return len(stars)
+
+
+@cache
+def _synthesizer() -> Synthesizer:
+    """This process's own."""
+    from live_spec.synthesis.synthesizer import Synthesizer
+
+    return Synthesizer()
 
 
 def _table(rows: list[int], stars: list[Any], flux_FP: Any) -> pa.Table:
@@ -171,12 +219,6 @@ def _metadata(seed: int, snr: tuple[float, float] | None = None) -> dict[bytes, 
     if snr is not None:
         meta |= {"schema": VISITS_SCHEMA, "snr": list(snr)}
     return {b"live_spec": json.dumps(meta, sort_keys=True).encode()}
-
-
-def _progress(path: Path, done: int, total: int, made: int, elapsed_s: float) -> None:
-    rate_s = elapsed_s / max(made, 1)
-    left_min = (total - done) * rate_s / 60
-    click.echo(f"{path.name}: {done}/{total}, {rate_s:.2f} s a spectrum, {left_min:.1f} min left", err=True)
 
 
 @data.command()
