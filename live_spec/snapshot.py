@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from live_spec.events import Advice
 
@@ -67,6 +67,8 @@ class FibreRow:
     """Median barycentric radial velocity of the exposures."""
     rv_scatter_kms: float | None = None
     """Standard deviation between the exposures; ``None`` with one."""
+    p_label: dict[str, float] = field(default_factory=dict)
+    """Probability of each label that has a goal, or is watched, to be within it now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +86,18 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """The combined spectrum of one fibre at the lines of its worst element."""
+    """What the page of one fibre shows beyond its row: its combined spectrum at the lines of its worst element, and how
+    far each of its labels has come."""
 
     visit: str
     exposure: int
     fibre: int
     label: str
     windows: tuple[Window, ...]
+    left: dict[str, int | None] = field(default_factory=dict)
+    """Further exposures until each label with a goal, or a watched one, is within it; ``None`` when that is never."""
+    sigma_history: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
+    """Sigma of each of them after each exposure."""
     schema: str = EXCERPT_SCHEMA
 
 
@@ -105,9 +112,8 @@ class Conditions:
     snr2_history: tuple[float | None, ...]
     n_missing: int
     """Assigned fibres without data in the last exposure."""
-    sky: float | None = None
-    seeing_arcsec: float | None = None
-    text: str = ""
+    missing_history: tuple[int, ...] = ()
+    """The same after each exposure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +215,8 @@ class Snapshot:
     """What a person would type to follow the advice, from the configuration; nobody executes it."""
     control: str | None = None
     """Where the daemon takes overrides and acknowledgements, for its own machine; ``None`` when it takes none."""
+    started_at: str | None = None
+    """Wall clock at which the daemon started, UTC; filled by the daemon."""
     observatory: str = ""
     """Whose nights and whose clock the screen shows, from the configuration."""
     schema: str = SCHEMA

@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -19,6 +20,7 @@ import click
 from live_spec.commands.config_keys import live_config
 from live_spec.commands.found import found_config
 from live_spec.config import Config, ConfigError
+from live_spec.words import plural
 
 if TYPE_CHECKING:
     from live_spec.nets.bundle import Bundle
@@ -60,7 +62,7 @@ def doctor(path: Path | None, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps({"schema": SCHEMA, "counts": counts, "checks": [asdict(check) for check in checks]}))
     else:
-        click.echo(f" {len(checks)} checks, {counts['warn']} warnings, {counts['fail']} failures")
+        click.echo(f" {len(checks)} checks, {plural(counts['warn'], 'warning')}, {plural(counts['fail'], 'failure')}")
     return 1 if counts["fail"] else 0
 
 
@@ -150,6 +152,8 @@ def _known_answer(bundle: Bundle, path: Path) -> Check:
 
 def _daemon(config: Config) -> Check:
     from live_spec.curve.keys import BadKey
+    from live_spec.view.format import duration
+    from live_spec.view.states import uptime_s
     from live_specd.ear import ANSWER_S, Ear
     from live_specd.keys import own_key
 
@@ -166,9 +170,9 @@ def _daemon(config: Config) -> Check:
         ear.close()
     if snapshot is None:
         return Check(name, "ok", "not running", "live-spec serve")
-    return Check(
-        name, "ok", f"running, {snapshot.source}, exposure {snapshot.exposure} of visit {snapshot.visit or '-'}"
-    )
+    up = f"up {duration(uptime_s(snapshot, ear.link.now(time.monotonic())))}"
+    exposure = f"exposure {snapshot.exposure} of visit {snapshot.visit or '-'}"
+    return Check(name, "ok", f"running, {snapshot.source}, {up}, {exposure}")
 
 
 def _health(port: int) -> Check:

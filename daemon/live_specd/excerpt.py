@@ -18,11 +18,12 @@ HALF_WIDTH = 20
 
 
 def excerpt_of(advisor: Advisor, snapshot: Snapshot, row: FibreRow) -> Excerpt | None:
-    """A fibre's combined spectrum at the lines of its worst element; ``None`` where there is none."""
+    """What the page of a fibre shows beyond its row; ``None`` where it has no spectrum."""
     label, combined = worst(row)[0], advisor.combined(row.fibre)
     if label is None or combined is None or snapshot.visit is None:
         return None
-    return Excerpt(snapshot.visit, snapshot.exposure, row.fibre, label, windows_of(label, *combined))
+    windows = windows_of(label, *combined)
+    return Excerpt(snapshot.visit, snapshot.exposure, row.fibre, label, windows, *advisor.labels_of(row.fibre))
 
 
 def windows_of(label: str, flux_P: NDArray[np.float32], ivar_P: NDArray[np.float32]) -> tuple[Window, ...]:

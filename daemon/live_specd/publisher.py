@@ -52,6 +52,7 @@ class Publisher:
         self._cached: Snapshot | None = None
         self._seq = self._generation = 0
         self._due_s = self._sent_s = 0.0
+        self._started_at = utc(time.time_ns())
         self.received_ns: int | None = None
         """When the last data arrived."""
         self.latency_s: float | None = None
@@ -102,6 +103,7 @@ class Publisher:
             made_at=utc(time.time_ns()),
             received_at=None if self.received_ns is None else utc(self.received_ns),
             latency_s=self.latency_s,
+            started_at=self._started_at,
             alarms=self._alarms(),
         )
         self._socket.send_multipart((b"snapshot", self._writer.write(snapshot)))

@@ -162,6 +162,14 @@ class Advisor:
         rows = np.flatnonzero(visit.goals.fibre_F == fibre)
         return visit.spectra.combined_row(int(rows[0])) if rows.size else None
 
+    def labels_of(self, fibre: int) -> tuple[dict[str, int | None], dict[str, tuple[float | None, ...]]]:
+        """Exposures left and sigma by exposure for each label of a goal fibre; empty when nothing is known."""
+        visit = self._visit
+        rows = np.flatnonzero(visit.goals.fibre_F == fibre) if visit is not None else np.empty(0)
+        if visit is None or not rows.size:
+            return {}, {}
+        return picture.labels_of(visit, int(rows[0]), self._config.policy.active_rule.confidence)
+
     def snapshot(self, *, source: str, bundle_note: str = "", passes: int | None = None) -> Snapshot:
         """The state as a screen shows it."""
         return picture.snapshot(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from live_spec.config import Config
-from live_spec.core.forecast import exposures_left_per_label, p_at_goal, projected_total
+from live_spec.core.forecast import exposures_left_per_label, p_at_goal, p_within, projected_total
 from live_spec.core.visit import Judged, Visit
 from live_spec.core.watch import throughput
 from live_spec.events import Advice, TargetState
@@ -135,8 +135,9 @@ def _conditions(visit: Visit, judged: Judged | None) -> Conditions:
     history = tuple(_median(row[row > 0]) for row in np.nan_to_num(info_EF))
     asked = visit.asked[visit.last]
     return Conditions(
-        snr2=history[-1], snr2_relative=throughput(asked), snr2_history=history, n_missing=asked.n_missing
-    )
+        snr2=history[-1], snr2_relative=throughput(asked), snr2_history=history, n_missing=asked.n_missing,
+        missing_history=tuple(earlier.n_missing for _, earlier in sorted(visit.asked.items())),
+    )  # fmt: skip
 
 
 def _fibres(visit: Visit, judged: Judged | None) -> tuple[FibreRow, ...]:
@@ -145,6 +146,7 @@ def _fibres(visit: Visit, judged: Judged | None) -> tuple[FibreRow, ...]:
     shown = [label for label in LABELS if np.isfinite(limit_FL[:, INDEX[label]]).any()]
     judgements = [earlier for _, earlier in sorted(visit.judged.items())]
     later = _later(judged) if judged else []
+    p_FL = p_within(judged.sigma.total_FL, judged.sigma.relative_error_FL, limit_FL) if judged else None
     rows = []
     for row, fibre in enumerate(goals.fibres):
         columns = {label: INDEX[label] for label in shown}
@@ -193,9 +195,25 @@ def _fibres(visit: Visit, judged: Judged | None) -> tuple[FibreRow, ...]:
                 distance=_number(judged.posterior.distance_F[row]) if judged else None,
                 rv_kms=_median(rv_E),
                 rv_scatter_kms=float(rv_E.std(ddof=1)) if rv_E.size > 1 else None,
+                p_label={} if p_FL is None else {name: float(p_FL[row, columns[name]]) for name in known},
             )
         )
     return tuple(rows)
+
+
+def labels_of(
+    visit: Visit, row: int, confidence: float
+) -> tuple[dict[str, int | None], dict[str, tuple[float | None, ...]]]:
+    """How far each label of one target has come: exposures left (``None`` for never), and sigma after each exposure."""
+    goals, judged = visit.goals, visit.latest
+    limit_FL = np.where(np.isfinite(goals.goal_FL), goals.goal_FL, goals.watch_FL)
+    wanted = {label: column for label in LABELS if np.isfinite(limit_FL[row, column := INDEX[label]])}
+    if judged is None:
+        return {}, {}
+    left_L = exposures_left_per_label(judged.sigma, judged.asked.rates, limit_FL, confidence)[row]
+    left = {label: int(left_L[c]) if np.isfinite(left_L[c]) else None for label, c in wanted.items()}
+    judgements = [earlier.sigma.total_FL[row] for _, earlier in sorted(visit.judged.items())]
+    return left, {label: tuple(_number(sigma_L[c]) for sigma_L in judgements) for label, c in wanted.items()}
 
 
 def _later(judged: Judged) -> list[NDArray[np.float64]]:

@@ -12,7 +12,7 @@ from live_spec.snapshot import Snapshot
 from live_spec.view import format as fmt
 from live_spec.view.format import parse_time
 from live_spec.view.pen import Cell, Pen
-from live_spec.view.states import Phase, Standing
+from live_spec.view.states import Phase, Standing, uptime_s
 from live_spec.view.ui import Playing
 from live_spec.view.verdict import probability, words
 
@@ -73,7 +73,7 @@ def _local_time(observatory: str, now: datetime) -> str:
     return f"   {there:%H:%M:%S} {name if name.isalpha() else 'local'}"
 
 
-def progress(pen: Pen, snapshot: Snapshot, stand: Standing, *, note: bool) -> Text:
+def progress(pen: Pen, snapshot: Snapshot, stand: Standing, now: datetime, *, note: bool) -> Text:
     """How far the visit is and how old the data are."""
     of_plan = f" of {snapshot.plan}" if snapshot.plan else ""
     age: Cell = f"data {fmt.duration(stand.age_s)} old" if snapshot.exposure else "no data yet"
@@ -85,12 +85,14 @@ def progress(pen: Pen, snapshot: Snapshot, stand: Standing, *, note: bool) -> Te
         age = (f"NO DATA FOR {fmt.duration(stand.age_s)}", pen.theme.serious)
     observed = f"observed {snapshot.observed_at[:16].replace('T', ' ')}" if snapshot.observed_at else ""
     share = snapshot.exposure / snapshot.plan if snapshot.plan else None
+    up_s = None if stand.phase is Phase.LOST else uptime_s(snapshot, now)
     return pen.parts(
         (0, f"exp {snapshot.exposure}{of_plan}" if snapshot.visit else "no field"),
         (3, f"dither {snapshot.dither}" if snapshot.dither else ""),
         (2, fmt.bar(share, 16, pen.glyphs, track=True) if share is not None else ""),
         (0, age),
         (1, (model_note(snapshot), pen.theme.warning) if note else ""),
+        (7, f"daemon up {fmt.duration(up_s)}" if up_s is not None else ""),
         (4, f"answer in {snapshot.latency_s:.1f} s" if snapshot.latency_s is not None else ""),
         (5, "" if snapshot.source == "LIVE" else observed),
         (6, f"model {snapshot.bundle}" if snapshot.bundle and not note else ""),

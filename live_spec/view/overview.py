@@ -221,7 +221,7 @@ def _top(
     inline = bool(note) and len(note) <= pen.width - 40
     lines = [
         head.header(pen, snapshot, stand, now, frozen=frozen, playing=playing),
-        head.progress(pen, snapshot, stand, note=inline),
+        head.progress(pen, snapshot, stand, now, note=inline),
     ]
     if note and not inline:
         lines += pen.paragraph("", note, indent=1, most=2, style=pen.theme.warning)

@@ -45,14 +45,20 @@ def conditions(pen: Pen, snapshot: Snapshot, stand: Standing, rows: int) -> list
     """What each exposure brought, and what the circumstances cost."""
     now = snapshot.conditions
     lines = [pen.rule("conditions"), *panels.conditions_table(pen, snapshot)]
-    lines.append(pen.row((f" {'exp':>4}  {pen.spell(pen.glyphs.snr2):>8}", pen.theme.quiet)))
+    caption = f" {'exp':>4}  {'UT':<5}  {pen.spell(pen.glyphs.snr2):>8}  missing"
+    lines.append(pen.row((caption, pen.theme.quiet)))
+    ended = {past.exposure: past.observed_at for past in snapshot.history}
     highest = max((value for value in now.snr2_history if value is not None), default=0.0)
     costs = snapshot.advice.contributions if snapshot.advice and not stand.withdrawn else ()
     wanted = rows - len(lines) - (1 + 2 * len(costs) if costs else 0)
     numbered = list(enumerate(now.snr2_history, 1))[-max(1, wanted) :]
     for number, value in numbered:
-        drawn = "" if value is None or highest <= 0 else fmt.bar(value / highest, pen.width - 18, pen.glyphs)
-        lines.append(pen.row(f" {number:>4}  {fmt.whole(value, top=99999):>8}  {drawn}"))
+        drawn = "" if value is None or highest <= 0 else fmt.bar(value / highest, pen.width - 34, pen.glyphs)
+        missing = now.missing_history[number - 1] if number <= len(now.missing_history) else None
+        told = (
+            f"{fmt.clock(ended.get(number), seconds=False)}  {fmt.whole(value, top=99999):>8}  {fmt.whole(missing):>7}"
+        )
+        lines.append(pen.row(f" {number:>4}  {told}  {drawn}"))
     if costs:
         lines.append(pen.rule("what the circumstances cost, share of the priority targets"))
         for cost in costs:
@@ -116,8 +122,10 @@ def fibre(
         (1, f"S/N {fmt.whole(row.snr)}"),
         (0, (f"{pen.glyphs.states[state]} {row.state}", pen.theme.states[state])),
     )  # fmt: skip
-    table, side = pen.narrow(36), pen.narrow(pen.width - 38)
-    cells = _values(table, snapshot, row, labels)
+    trend = 12 if pen.width >= SIDE_WIDTH else 4 if pen.width >= 80 else 0
+    table = pen.narrow(35 + trend + 2 * bool(trend))
+    side = pen.narrow(pen.width - table.width - 2)
+    cells = _values(table, snapshot, row, labels, excerpt, trend)
     told = [line for name, text in _reasons(row) for line in side.paragraph(name, text, indent=9, most=3)]
     lines = [pen.rule("fibre", "values against goals, and why"), head]
     blank = [table.row()] * max(0, len(told) - len(cells))
@@ -133,16 +141,22 @@ def fibre(
     return lines
 
 
-def _values(table: Pen, snapshot: Snapshot, row: FibreRow, labels: Sequence[str]) -> list[Text]:
-    """A fibre's labels against their goals."""
+def _values(
+    table: Pen, snapshot: Snapshot, row: FibreRow, labels: Sequence[str], excerpt: Excerpt | None, trend: int
+) -> list[Text]:
+    """A fibre's labels against their goals, the exposures each still needs, ``trend`` columns of sigma so far."""
     elements = {element.label: element for element in snapshot.elements}
-    lines = [table.row((" el    value  sigma   goal  ratio", table.theme.quiet))]
+    left, history = (excerpt.left, excerpt.sigma_history) if excerpt and excerpt.fibre == row.fibre else ({}, {})
+    caption = " el   value sigma  goal ratio left" + (f"  {'hist':<{trend}}" if trend else "")
+    lines = [table.row((caption, table.theme.quiet))]
     for name in labels:
         sigma, times = row.sigma.get(name), row.ratio.get(name)
         goal = sigma / times if sigma is not None and times else None
-        optional = "" if name not in elements or elements[name].required else table.glyphs.optional
-        numbers = f"{fmt.signed(row.value.get(name), name):>7}{fmt.sigma(sigma, name):>7}{fmt.sigma(goal, name):>7}"
-        lines.append(table.row(f" {symbol(name):<5}{numbers}{fmt.ratio(times):>7} {optional}"))
+        optional = " " if name not in elements or elements[name].required else table.glyphs.optional
+        numbers = f"{fmt.signed(row.value.get(name), name):>6}{fmt.sigma(sigma, name):>6}{fmt.sigma(goal, name):>6}"
+        numbers += f"{fmt.ratio(times):>6}{fmt.whole(left[name], top=99) if name in left else '':>5}"
+        drawn = f"  {fmt.sparkline(history.get(name, ()), table.glyphs, width=trend):<{trend}}" if trend else ""
+        lines.append(table.row(f"{optional}{symbol(name):<4}{numbers}{drawn}"))
     return lines
 
 
@@ -153,7 +167,7 @@ def _reasons(row: FibreRow) -> list[tuple[str, str]]:
     left = never if row.left is None else plural(row.left, "more exposure") if row.left else "at goal now"
     reasons = [("why", row.why)] if row.why else []
     if label is not None:
-        reasons.append(("worst", f"{symbol(label)} at {fmt.ratio(ratio)} x goal, P(goal) {probability(row.p_goal)}"))
+        reasons.append(("worst", f"{symbol(label)} {fmt.ratio(ratio)} x goal, P(goal) {probability(row.p_goal)}"))
     reasons.append(("left", left))
     reasons.append(("rule", "a priority target" if row.counts else "no priority target: not counted"))
     if row.photon_share is not None and label is not None:

@@ -98,7 +98,7 @@ def states_line(pen: Pen, snapshot: Snapshot) -> Text:
 
 
 def conditions(pen: Pen, snapshot: Snapshot) -> list[Text]:
-    """How the exposures go: signal, missing fibres, and sky and seeing where somebody measures them."""
+    """How the exposures go: signal and missing fibres."""
     now = snapshot.conditions
     lines = []
     if now.snr2 is not None:
@@ -113,15 +113,12 @@ def conditions(pen: Pen, snapshot: Snapshot) -> list[Text]:
     missing: Cell = f"missing {now.n_missing}" if snapshot.exposure else ""
     if now.n_missing:
         missing = (f"missing {plural(now.n_missing, 'fibre')}", pen.theme.warning)
-    sky = f"sky {now.sky:.2f}" if now.sky is not None else ""
-    seeing = f'seeing {now.seeing_arcsec:.2f}"' if now.seeing_arcsec is not None else ""
-    others = (missing, sky, seeing, now.text)
-    lines.append(pen.row(*(cell for part in others if part for cell in (part, "  "))))
+    lines.append(pen.row(missing))
     return lines
 
 
 def conditions_table(pen: Pen, snapshot: Snapshot) -> list[Text]:
-    """The same with a row each: what, how much, against what, by exposure. What nobody measures is left out."""
+    """The same with a row each: what, how much, against what, by exposure."""
     now = snapshot.conditions
     if not snapshot.exposure:
         return [pen.row((" nothing exposed yet", pen.theme.quiet))]
@@ -132,16 +129,11 @@ def conditions_table(pen: Pen, snapshot: Snapshot) -> list[Text]:
     rows: list[tuple[str, str, Cell, str]] = [
         (f"{pen.glyphs.snr2} of the exposure", fmt.whole(now.snr2, top=99999),
          (against, pen.theme.warning if falls else ""), fmt.sparkline(now.snr2_history, pen.glyphs, width=room)),
-        ("fibres missing", str(now.n_missing), ("of those with goals", pen.theme.warning if now.n_missing else ""), ""),
+        ("fibres missing", str(now.n_missing), ("of those with goals", pen.theme.warning if now.n_missing else ""),
+         fmt.sparkline(now.missing_history, pen.glyphs, width=room)),
     ]  # fmt: skip
     if snapshot.latency_s is not None:
         rows.append(("input to advice", f"{snapshot.latency_s:.1f} s", "", ""))
-    if now.sky is not None:
-        rows.append(("sky", f"{now.sky:.2f}", "x nominal", ""))
-    if now.seeing_arcsec is not None:
-        rows.append(("seeing", f'{now.seeing_arcsec:.2f}"', "", ""))
-    if now.text:
-        rows.append(("clouds", now.text, "", ""))
     lines = []
     for name, value, remark, history in rows:
         text, style = remark if isinstance(remark, tuple) else (remark, "")
@@ -163,7 +155,9 @@ def forecast(pen: Pen, snapshot: Snapshot, stand: Standing) -> list[Text]:
 
 
 def cell(row: FibreRow, label: str, cells: str) -> str:
-    """One number of the table: sigma over goal, sigma, or the value."""
+    """One number of the table: sigma over goal, sigma, P(goal) of the label, or the value."""
+    if cells == "P(goal)":
+        return probability(row.p_label.get(label))
     if cells == "sigma":
         return fmt.sigma(row.sigma.get(label), label)
     return fmt.signed(row.value.get(label), label) if cells == "value" else fmt.ratio(row.ratio.get(label))

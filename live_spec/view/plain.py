@@ -12,7 +12,7 @@ from live_spec.core.messages import advice_json
 from live_spec.events import TargetState, Verdict
 from live_spec.snapshot import Alarm, Snapshot
 from live_spec.view.format import clean, duration, percent
-from live_spec.view.states import Phase, Standing
+from live_spec.view.states import Phase, Standing, uptime_s
 from live_spec.view.verdict import words
 from live_spec.words import plural
 
@@ -121,6 +121,7 @@ def document(snapshot: Snapshot, stand: Standing, now: datetime) -> dict[str, An
         "visit": snapshot.visit,
         "exposure": snapshot.exposure,
         "plan": snapshot.plan,
+        "daemon_up_s": None if (up_s := uptime_s(snapshot, now)) is None else round(up_s),
         "data_age_s": None if stand.age_s is None else round(stand.age_s, 1),
         "states": snapshot.states,
         "n_targets": snapshot.n_targets,

@@ -46,6 +46,12 @@ class Standing:
         return self.phase in (Phase.STALE, Phase.LOST)
 
 
+def uptime_s(snapshot: Snapshot, now: datetime) -> float | None:
+    """Seconds since the daemon started; ``None`` where none runs, as in a replay."""
+    started = parse_time(snapshot.started_at)
+    return None if started is None else (now - started).total_seconds()
+
+
 def standing(snapshot: Snapshot, now: datetime, *, silent_s: float = 0.0) -> Standing:
     """Judge a snapshot at a moment.
 

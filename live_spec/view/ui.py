@@ -13,7 +13,7 @@ from live_spec.view.form import Form, type_into
 from live_spec.view.theme import THEMES
 
 VIEWS = ("overview", "fibres", "elements", "conditions", "history", "log")
-CELLS = ("sigma / goal", "sigma", "value")
+CELLS = ("sigma / goal", "sigma", "P(goal)", "value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ KEYS: dict[str, str] = {
     "/": "find: 59, 2M00, ni>1.5, h<12, state:late, !carton:halo",
     "f": "show all, late, out of reach, not trusted, at goal",
     "s S": "sort by need, fibre, H, S/N, left, P(goal); reverse",
-    "c": "cells: sigma / goal, sigma, value",
+    "c": "cells: sigma / goal, sigma, P(goal), value",
     "v": "in a fibre: its sigma by exposure, or its spectrum",
     "p e": "freeze the screen; export this moment as SVG, TXT and JSON",
     "a A o": "with --operator: acknowledge the first alarm, all; override",

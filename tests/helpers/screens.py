@@ -86,6 +86,7 @@ def fibres(n: int) -> tuple[FibreRow, ...]:
                 distance=None if state is TargetState.NO_DATA else 0.31,
                 rv_kms=None if state is TargetState.NO_DATA else -41.2,
                 rv_scatter_kms=None if state is TargetState.NO_DATA else 0.2,
+                p_label={label: min(1.0, 0.5 / value**2) for label, value in ratios.items() if value},
             )
         )
     return tuple(rows)
@@ -217,7 +218,7 @@ def field(n: int = 300, *, advice: Advice = ADVICE, source: str = "LIVE", mode: 
         n_targets=n,
         n_counting=262,
         elements=elements(),
-        conditions=Conditions(312.4, 0.74, (420.0, 431.0, 405.0, 312.4), 9),
+        conditions=Conditions(312.4, 0.74, (420.0, 431.0, 405.0, 312.4), 9, (8, 8, 8, 9)),
         fibres=rows,
         alarms=(
             Alarm("fibre-lost", "serious", "fibre 187 lost 81% of its flux before exposure 4", VISIT,
@@ -230,6 +231,7 @@ def field(n: int = 300, *, advice: Advice = ADVICE, source: str = "LIVE", mode: 
         made_at="2026-11-22T10:12:18Z",
         received_at="2026-11-22T10:12:12Z",
         latency_s=1.24,
+        started_at="2026-11-22T04:00:04.120Z",
         history=tuple(
             PastAdvice(n, advice.verdict.value, advice.stop_after, share, advice.p_met, advice.cause,
                        f"2026-11-22T{9 + (32 + 10 * n) // 60:02d}:{(32 + 10 * n) % 60:02d}:12Z")
@@ -309,7 +311,9 @@ def excerpt(fibre: int, label: str) -> Excerpt:
         return Window(centre_aa, centre_aa / 10 ** (6e-6 * 20), known, 0.012)
 
     lines = (window(15173.2, 0.3), window(15337.1, 0.12), window(16589.0, 0.22, gap=24), window(16673.4, 0.5))
-    return Excerpt(VISIT, 4, fibre, label, lines)
+    left = dict.fromkeys(GOALS, 0) | {"ni_h": 3, "c_h": None}
+    history = {name: tuple(goal * ratio for ratio in (2.4, 1.8, 1.5, 1.3)) for name, goal in GOALS.items()}
+    return Excerpt(VISIT, 4, fibre, label, lines, left, history)
 
 
 NOTE = "trained on simulated spectra"

@@ -61,13 +61,17 @@ def test_row_slow_dashboard_loses_its_own_snapshots_and_nobody_elses() -> None:
         return bool(good.poll(20))
 
     until(beat, "somebody is connected")
-    first = snapshot_from_json(good.recv_multipart()[1]).seq
+    earliest = snapshot_from_json(good.recv_multipart()[1])
+    first = earliest.seq
     heard = []
     for _ in range(600):  # more than twice what the frozen one's queue holds; a send that waited would hang here
         if beat():
             heard.append(good.recv_multipart()[1])
     assert len(heard) > 550
-    assert snapshot_from_json(heard[-1]).seq == first + len(heard)
+    latest = snapshot_from_json(heard[-1])
+    assert latest.seq == first + len(heard)
+    assert latest.started_at == earliest.started_at
+    assert latest.started_at < earliest.made_at < latest.made_at  # how long it has been up is counted from there
     context.destroy(linger=0)
 
 

@@ -39,7 +39,7 @@ def test_a_target_held_up_by_the_network_says_by_which_label_and_how_much_would_
     play(advisor, [design(3), exposure(1, [20.0] * 3)], Surrogate(floors={3: 0.06}))
     held = advisor.snapshot(source="LIVE").fibres[2]
     assert held.state == "out of reach"
-    assert held.why == "Fe: .060 dex would remain without photon noise, the goal is .040"
+    assert held.why == "Fe: .060 without photon noise, goal .040 dex"
     assert held.floor == pytest.approx(0.06)
     assert held.photon_share is not None
     assert held.photon_share > 0.8
@@ -67,6 +67,29 @@ def test_a_fibre_has_the_velocity_of_its_exposures_and_their_scatter() -> None:
     assert (moving.rv_kms, moving.rv_scatter_kms) == (11.0, pytest.approx(1.0))
     assert (unknown.rv_kms, unknown.rv_scatter_kms) == (None, None)
     assert (once.rv_kms, once.rv_scatter_kms) == (5.0, None)
+
+
+def test_each_label_of_a_fibre_tells_how_likely_it_is_at_goal_how_long_it_needs_and_how_it_came_there() -> None:
+    advisor = Advisor(config(goals={"fe_h": 0.2, "mg_h": 0.05, "si_h": 0.005}))
+    play(advisor, [design(3), *(exposure(n, [20.0] * 3) for n in (1, 2))], Surrogate(floor=0.01))
+    row = advisor.snapshot(source="LIVE").fibres[0]
+    assert set(row.p_label) == {"fe_h", "mg_h", "si_h"}
+    assert row.p_label["fe_h"] > row.p_label["mg_h"] > row.p_label["si_h"]
+    assert row.p_goal == pytest.approx(min(row.p_label.values()))  # the least certain label decides
+    left, history = advisor.labels_of(row.fibre)
+    assert left["fe_h"] == 0
+    assert left["mg_h"] is not None
+    assert left["mg_h"] > 0
+    assert left["si_h"] is None  # below the floor: no light brings it there
+    assert history[row.worst or ""] == row.sigma_history
+    assert [sigmas[-1] for sigmas in history.values()] == [row.sigma[label] for label in history]
+    assert advisor.labels_of(99) == ({}, {})
+
+
+def test_the_fibres_without_spectrum_are_counted_in_each_exposure() -> None:
+    advisor = Advisor(config())
+    play(advisor, [design(4), exposure(1, [20.0] * 4), exposure(2, [20.0, 0.0, 20.0, 20.0])])
+    assert advisor.snapshot(source="LIVE").conditions.missing_history == (0, 1)
 
 
 def test_before_the_first_exposure_there_is_no_past() -> None:

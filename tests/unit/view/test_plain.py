@@ -87,6 +87,7 @@ def test_check_has_the_codes_of_a_monitoring_plugin(snapshot: Snapshot, age_s: f
 
 def test_statement_24_the_document_has_a_versioned_schema_and_is_json() -> None:
     shown = json.loads(json.dumps(document(field(), stand(field()), NOW), allow_nan=False))
+    assert shown["daemon_up_s"] == 22334
     assert shown["schema"] == "live-spec.status/1"
     assert shown["advice"]["schema"] == "live-spec.advice/1"
     assert shown["advice"]["p_met"] == 0.81

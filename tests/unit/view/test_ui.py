@@ -119,4 +119,4 @@ def test_views_sorting_and_filters() -> None:
     assert press(*"fffff") == Ui()
     assert press("s", "S") == Ui(sort="fibre", reverse=True)
     assert press("p").frozen
-    assert press("c").cells == "sigma"
+    assert [press(*"c" * n).cells for n in range(1, 5)] == ["sigma", "P(goal)", "value", "sigma / goal"]
