@@ -23,8 +23,9 @@ class BadPlugin(ValueError):
     """A plug-in that cannot be used; the message names it, its distribution and what is wrong."""
 
 
+@cache
 def offered(group: Group) -> dict[str, EntryPoint]:
-    """Entry points of a group by name; nothing is imported.
+    """Entry points of a group by name; nothing is imported. Looked up once: it reads every installed distribution.
 
     Raises:
         BadPlugin: When two distributions offer the same name: which one was meant cannot be known.

@@ -25,6 +25,8 @@ from live_spec.durations import STORED
 
 Tree = Any
 """``None``, ``bool``, ``int``, ``float`` or ``str`` as they are; anything else as ``[tag, ...]``."""
+Way = tuple[Any, ...]
+"""How one comes to a value: from where, and the last step."""
 HOME = ("live_spec", "live_specd")
 PLAIN = (bool, int, float, str)
 COLLECTIONS: dict[type, str] = {list: "l", tuple: "t", set: "s", frozenset: "f"}
@@ -48,7 +50,7 @@ class Freezer:
         self._arrays: dict[int, int] = {}
         self._alive: list[object] = []  # an id is only good while its object is
 
-    def freeze(self, value: object, path: str = "state") -> Tree:
+    def freeze(self, value: object, path: Way = ("state",)) -> Tree:
         """The tree of a value.
 
         Raises:
@@ -57,9 +59,17 @@ class Freezer:
         kind = type(value)
         if value is None or kind in PLAIN:
             return value
+        if (tag := COLLECTIONS.get(kind)) is not None:
+            assert isinstance(value, list | tuple | set | frozenset)
+            items = [self.freeze(item, (path, "[", n, "]")) for n, item in enumerate(value)]
+            return [tag, *(items if tag in "lt" else sorted(items, key=str))]  # the order of a set is an accident
+        if kind is dict or kind is OrderedDict:
+            assert isinstance(value, dict)
+            pairs = [[self.freeze(k, path), self.freeze(v, (path, "[", k, "]"))] for k, v in value.items()]
+            return ["d" if kind is dict else "D", *pairs]
         if isinstance(value, np.ndarray):
             if value.dtype.hasobject:
-                raise NotStorable(f"{path} is an array of objects")
+                raise NotStorable(f"{_words(path)} is an array of objects")
             if id(value) not in self._arrays:
                 value.flags.writeable = False
                 self._arrays[id(value)] = self._keep(value)
@@ -68,16 +78,8 @@ class Freezer:
             return ["n", value.dtype.str, base64.b64encode(value.tobytes()).decode()]
         if isinstance(value, Enum):
             return ["e", _name(kind, path), value.name]
-        if (tag := COLLECTIONS.get(kind)) is not None:
-            assert isinstance(value, list | tuple | set | frozenset)
-            items = [self.freeze(item, f"{path}[{n}]") for n, item in enumerate(value)]
-            return [tag, *(items if tag in "lt" else sorted(items, key=str))]  # the order of a set is an accident
         if isinstance(value, deque):
-            return ["q", value.maxlen, *(self.freeze(item, f"{path}[{n}]") for n, item in enumerate(value))]
-        if kind in (dict, OrderedDict):
-            assert isinstance(value, dict)
-            pairs = [[self.freeze(k, path), self.freeze(v, f"{path}[{k!r}]")] for k, v in value.items()]
-            return ["d" if kind is dict else "D", *pairs]
+            return ["q", value.maxlen, *(self.freeze(item, (path, "[", n, "]")) for n, item in enumerate(value))]
         if kind is bytes:
             assert isinstance(value, bytes)
             return ["b", base64.b64encode(value).decode()]
@@ -85,7 +87,7 @@ class Freezer:
             return ["time", value.isoformat()]
         return self._object(value, path)
 
-    def _object(self, value: object, path: str) -> Tree:
+    def _object(self, value: object, path: Way) -> Tree:
         if (number := self._seen.get(id(value))) is not None:
             return ["again", number]
         self._seen[id(value)] = len(self._alive)
@@ -95,7 +97,7 @@ class Freezer:
             return ["p", _name(kind, path), value.model_dump_json(by_alias=True)]
         slots = [name for base in kind.__mro__ for name in getattr(base, "__slots__", ())]
         values = {name: getattr(value, name) for name in slots if hasattr(value, name)} | getattr(value, "__dict__", {})
-        return ["o", _name(kind, path), {name: self.freeze(held, f"{path}.{name}") for name, held in values.items()}]
+        return ["o", _name(kind, path), {name: self.freeze(held, (path, ".", name)) for name, held in values.items()}]
 
 
 def thaw(tree: Tree, array_of: Callable[[int], NDArray[Any]]) -> Any:
@@ -156,9 +158,16 @@ def thaw(tree: Tree, array_of: Callable[[int], NDArray[Any]]) -> Any:
         raise ValueError(f"not understood: {error!r}") from None
 
 
-def _name(kind: type, path: str) -> str:
+def _words(path: Way) -> str:
+    """The way to a value; put together only where something is said of it."""
+    start, *steps = path
+    way = start if isinstance(start, str) else _words(start)
+    return way + "".join(repr(step) if n == 1 and steps[0] == "[" else str(step) for n, step in enumerate(steps))
+
+
+def _name(kind: type, path: Way) -> str:
     if kind.__module__.partition(".")[0] not in HOME or "<" in kind.__qualname__:
-        raise NotStorable(f"{path} is a {kind.__module__}.{kind.__qualname__}")
+        raise NotStorable(f"{_words(path)} is a {kind.__module__}.{kind.__qualname__}")
     return f"{kind.__module__}:{kind.__qualname__}"
 
 

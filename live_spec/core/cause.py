@@ -26,6 +26,9 @@ def limiting_label(judged: Judged, goals: GoalTable) -> str | None:
     worst_F = np.argmax(np.nan_to_num(ratio_FL, nan=-1.0), axis=1)
     short_F = ~judged.standing.is_in(TargetState.AT_GOAL)[counting_F]
     votes_L = np.bincount(worst_F[short_F] if short_F.any() else worst_F, minlength=len(LABELS))
+    most_L = np.flatnonzero(votes_L == votes_L.max())
+    if len(most_L) == 1:
+        return LABELS[int(most_L[0])]
     # Equal votes: the label with the larger median ratio.
     known_L = np.isfinite(ratio_FL).any(axis=0)
     median_L = np.full(len(LABELS), -1.0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,7 @@ Layout = Mapping[str, tuple[str, int | None]]
 
 def encode_columns(columns: Columns) -> bytes:
     """One record batch as Arrow IPC stream bytes; 1-d arrays become plain columns, 2-d ones fixed-size lists."""
-    layout = {name: (a.dtype.name, a.shape[1] if a.ndim == 2 else None) for name, a in columns.items()}
-    schema = _schema(layout)
+    schema = _schema(tuple((k, (a.dtype.name, a.shape[1] if a.ndim == 2 else None)) for k, a in columns.items()))
     arrays = []
     for field, values in zip(schema, columns.values(), strict=True):
         flat = pa.array(np.ascontiguousarray(values).reshape(-1))
@@ -55,7 +55,7 @@ def decode_columns(data: bytes | memoryview, layout: Layout, *, optional: tuple[
         if first.type != "schema":  # reading a schema from any other message kills the process
             raise BadMessage(f"body begins with an Arrow {first.type}; expected a schema")
         schema = pa.ipc.read_schema(first)
-        expected = _schema({k: v for k, v in layout.items() if k not in optional or k in schema.names})
+        expected = _schema(tuple(kv for kv in layout.items() if kv[0] not in optional or kv[0] in schema.names))
         if not schema.equals(expected, check_metadata=False):
             raise BadMessage(f"body has columns {_words(schema)}; expected {_words(expected)}")
         message = pa.ipc.read_message(stream)
@@ -74,12 +74,13 @@ def decode_columns(data: bytes | memoryview, layout: Layout, *, optional: tuple[
         raise BadMessage(f"body is no Arrow stream: {shorten(str(error))}") from None
 
 
-def _schema(layout: Layout) -> Any:
+@lru_cache(32)
+def _schema(layout: tuple[tuple[str, tuple[str, int | None]], ...]) -> Any:
     def arrow(name: str, width: int | None) -> Any:
         scalar = pa.from_numpy_dtype(np.dtype(name))
         return scalar if width is None else pa.list_(pa.field("item", scalar, nullable=False), width)
 
-    return pa.schema([pa.field(name, arrow(*kind), nullable=False) for name, kind in layout.items()])
+    return pa.schema([pa.field(name, arrow(*kind), nullable=False) for name, kind in layout])
 
 
 def _array(column: Any) -> NDArray[Any]:

@@ -10,6 +10,7 @@ import hashlib
 import zlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -22,7 +23,7 @@ LONGEST = 1 << 20
 ORDER_MAX = 4096
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Decision:
     """An advice as it is sent."""
 
@@ -34,11 +35,11 @@ class Decision:
     """Id of the advice; whoever acts, acts once for each."""
     body: bytes
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         return hashlib.sha256(self.body).hexdigest()
 
-    @property
+    @cached_property
     def advice(self) -> Advice:
         """The body, decoded.
 

@@ -167,9 +167,12 @@ def _neighbour(endpoint: str, step: int, suffix: str) -> str:
     raise ValueError(f"endpoint must be like tcp://127.0.0.1:5749 or ipc:///path, not {endpoint!r}")
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 def canonical(value: Any) -> bytes:
     """JSON with sorted keys, no spaces, UTF-8, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return _CANONICAL.encode(value).encode()
 
 
 def header_to_bytes(header: Header) -> bytes:
@@ -189,7 +192,8 @@ def header_from_bytes(data: bytes) -> Header:
     try:
         values = json.loads(data)
         crc = values.pop("header_crc32") if isinstance(values, dict) else None
-        intact = isinstance(values, dict) and crc == zlib.crc32(canonical(values))
+        text = canonical(values)
+        intact = isinstance(values, dict) and crc == zlib.crc32(text)
     except KeyError:
         raise BadMessage("header has no header_crc32") from None
     except (ValueError, RecursionError) as error:
@@ -203,7 +207,7 @@ def header_from_bytes(data: bytes) -> Header:
     if values["kind"] != "design" and len(data) > HEADER_MAX:
         raise BadMessage(f"{values['kind']} header of {len(data)} bytes; at most {HEADER_MAX} are allowed")
     try:
-        header = _ADAPTER.validate_json(canonical(values))
+        header = _ADAPTER.validate_json(text)
     except ValidationError as error:
         raise BadMessage(f"{values['kind']} header: {sentence(error)}") from None
     counted = header.kind not in ("heartbeat", "bye")

@@ -53,14 +53,15 @@ def report_from_bytes(data: bytes) -> Report:
     try:
         values = json.loads(data)
         crc = values.pop("report_crc32", None) if isinstance(values, dict) else None
-        intact = isinstance(values, dict) and crc == zlib.crc32(canonical(values))
+        text = canonical(values)
+        intact = isinstance(values, dict) and crc == zlib.crc32(text)
     except (ValueError, RecursionError) as error:
         raise BadMessage(f"report is no JSON object: {shorten(str(error))}") from None
     if not intact:
         raise BadMessage(f"report is damaged: its checksum is not the stated {shorten(repr(crc))}")
-    if values.pop("v", None) != VERSION:
+    if values.get("v") != VERSION:
         raise BadMessage(f"report of another version; this source reads version {VERSION}")
     try:
-        return Report.model_validate_json(canonical(values))
+        return Report.model_validate_json(text)
     except ValidationError as error:
         raise BadMessage(f"report: {sentence(error)}") from None

@@ -51,6 +51,7 @@ class FolderStore:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder = folder
         self._sync()  # what a killed process left under its name may be found, but is not safe yet
+        self._newest = max(self.sizes(), default=0)
         self._acknowledged: int | None = None
         """The newest message, when it was acknowledged: its file goes with the next one."""
 
@@ -79,6 +80,7 @@ class FolderStore:
     def put(self, seq: int, frames: Frames) -> None:
         lengths = LENGTHS.pack(*map(len, frames))
         self._write(self._path(seq), b"".join((lengths, *frames)))
+        self._newest = seq
         if self._acknowledged is not None:
             self._path(self._acknowledged).unlink(missing_ok=True)
             self._acknowledged = None
@@ -94,7 +96,7 @@ class FolderStore:
         return data[24 : 24 + a], data[24 + a : 24 + a + b], data[24 + a + b :]
 
     def drop(self, seq: int) -> None:
-        if seq == max(self.sizes(), default=0):
+        if seq == self._newest:
             self._acknowledged = seq
         else:
             self._path(seq).unlink(missing_ok=True)

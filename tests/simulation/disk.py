@@ -97,6 +97,7 @@ class Disk:
     def __init__(self, root: Path, rng: random.Random, tearing: Tearing = Tearing.ANY) -> None:
         root.mkdir(parents=True)
         self.root, self._rng, self._tearing = root, rng, tearing
+        self.below = f"{root}/"
         self.is_dead = False
         """The process has died: nothing it still does has an effect."""
         self.is_full = False
@@ -254,7 +255,7 @@ class SimulatedOs:
         return getattr(os, name)
 
     def open(self, path: Path, flags: int, mode: int = 0o777) -> int:
-        return self._disk(Path(path)).open(Path(path), flags, mode)
+        return self._disk(path).open(path, flags, mode)
 
     def close(self, fd: int) -> None:
         for disk in self._disks:
@@ -284,7 +285,8 @@ class SimulatedOs:
         return self._disk(path), path
 
     def _disk(self, path: Path) -> Disk:
-        return next(disk for disk in self._disks if path.is_relative_to(disk.root))
+        name = f"{path}/"
+        return next(disk for disk in self._disks if name.startswith(disk.below))
 
 
 class SimulatedApsw:

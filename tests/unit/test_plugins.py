@@ -84,12 +84,17 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "lib"
 
 
+def _forget() -> None:
+    plugins.offered.cache_clear()
+    plugins.load.cache_clear()
+
+
 @pytest.fixture
 def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(str(site))
-    plugins.load.cache_clear()
+    _forget()
     yield
-    plugins.load.cache_clear()
+    _forget()
     sys.modules.pop("tiny_survey", None)
 
 
