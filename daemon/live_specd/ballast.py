@@ -14,6 +14,8 @@ from pathlib import Path
 FILE = "ballast"
 BYTES = 64 << 20
 RESERVE_BYTES = 4 * BYTES
+SLACK_BYTES = BYTES // 2
+"""The largest message: with less beyond the reserve, taking one in would be the end of taking in."""
 
 log = logging.getLogger("live_specd")
 
@@ -32,9 +34,12 @@ class Ballast:
             log.error("the disk of %s is full: its last %d MB are used to start with", self._folder, BYTES >> 20)
 
     def has_room(self) -> bool:
-        """Whether messages may be taken in; with room for it the file is made."""
+        """Whether messages may be taken in; with room for it the file is made.
+
+        Once they may not, they may again when there is room for one more.
+        """
         free = self._free()
-        has_room = free >= RESERVE_BYTES
+        has_room = free >= RESERVE_BYTES + (0 if self._had_room else SLACK_BYTES)
         if has_room != self._had_room:
             self._had_room = has_room
             words = "messages are taken in again" if has_room else "messages wait with their source"
