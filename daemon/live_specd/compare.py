@@ -8,7 +8,6 @@ inferred anew, so the rule is the only thing that differs.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from live_specd.daemon import Refused
 from live_specd.hearing import VisitResult, last_word, play, read_night, result
 from live_specd.playback import part_of, rehearse
 from live_specd.replay_set import verdicts_in
+from live_specd.scratch import Scratch
 
 SCHEMA = "live-spec.compare/1"
 
@@ -143,9 +143,9 @@ class Comparison:
             part = part_of(run)
             if isinstance(part, Path):
                 return self._of(part)
-            with tempfile.TemporaryDirectory(prefix="live-spec-compare-") as folder:
-                rehearse(self.config, [part], Path(folder))
-                return self._of(Path(folder))
+            with Scratch() as folder:
+                rehearse(self.config, [part], folder)
+                return self._of(folder)
         except (Refused, UnreadableFile) as error:
             return str(error)
 

@@ -14,11 +14,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from collections import deque
 from dataclasses import dataclass
-from pathlib import Path
 
 import zmq
 
@@ -26,6 +24,7 @@ from live_spec.config import ModelChoice
 from live_spec.events import LabelsPredicted, PredictionFailed, PredictLabels
 from live_spec.wire.predictions import CHECK, answer_from_bytes, request_to_bytes
 from live_specd import sockets
+from live_specd.scratch import Scratch
 
 START_S = 180.0
 """A worker that is not ready after this long hangs: importing torch, loading, warming up."""
@@ -83,7 +82,7 @@ class Inference:
 
     def __init__(self, context: sockets.Context, model: ModelChoice, *, deadline_s: float = DEADLINE_S) -> None:
         self._context, self._model, self._deadline_s = context, model, deadline_s
-        self._folder = tempfile.TemporaryDirectory(prefix="live-spec-")  # 0700: the socket is out of others' reach
+        self._folder = Scratch()  # the socket is out of others' reach
         self._process: subprocess.Popen[bytes] | None = None
         self._link: sockets.Socket | None = None
         self._ready = False
@@ -177,7 +176,7 @@ class Inference:
         assert self._question is None, "a question is open"
         self._end()
         self._folder, other._folder = other._folder, self._folder
-        other._folder.cleanup()
+        other._folder.close()
         self._model, self._failures = other._model, 0
         self._process, self._link, other._process, other._link = other._process, other._link, None, None
         self._ready, self._due_s, self._check_due_s = other._ready, other._due_s, other._check_due_s
@@ -187,11 +186,11 @@ class Inference:
     def close(self) -> None:
         """End the worker."""
         self._end()
-        self._folder.cleanup()
+        self._folder.close()
 
     def _spawn(self) -> None:
         self.starts += 1
-        endpoint = f"ipc://{Path(self._folder.name) / f'worker-{self.starts}'}"
+        endpoint = f"ipc://{self._folder.path / f'worker-{self.starts}'}"
         self._link = sockets.worker_link(self._context, endpoint, bind=True)
         command = [sys.executable, "-m", "live_specd.worker", "--endpoint", endpoint, "--bundle", self._model.path]
         command += ["--device", self._model.device]

@@ -17,7 +17,7 @@ from live_spec.wire.exposures import Assembler, WholeExposure
 from live_spec.wire.frames import Message
 from live_spec.wire.messages import Design, Exposure, header_from_bytes
 from live_specd.archive_visits import ArchivedVisit, announce, expose, visits_among
-from live_specd.control import ask, endpoint, override_of, request_of
+from live_specd.control import ask, override_of, request_of
 from live_specd.daemon import Refused
 from live_specd.records import Damage, Kind, read_journal, segments
 from live_specd.rehearsal import Rehearsal
@@ -112,7 +112,7 @@ def _play_journal(rehearsal: Rehearsal, folder: Path, played: Played, *, recut: 
         if record.kind is Kind.EVENT and (decision := override_of(record)) is not None:
             _forward(feed, assembler.close())
             rehearsal.finish()
-            ask(endpoint(rehearsal.folder), request_of(decision))
+            ask(rehearsal.control, request_of(decision))
         if record.kind is not Kind.MESSAGE:
             continue
         message = Message(header_from_bytes(record.header), record.body)

@@ -6,7 +6,7 @@ inference worker is a process as always.
 
 from __future__ import annotations
 
-import tempfile
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -21,8 +21,10 @@ from live_spec.client.line import Line
 from live_spec.config import Config, Health, Io, Security
 from live_spec.core.messages import advice_from_json
 from live_specd import sockets
+from live_specd.control import endpoint
 from live_specd.daemon import Refused, run
 from live_specd.inference import Inference
+from live_specd.scratch import Scratch
 
 SPOOL_BYTES = 256 << 20
 BLOCK_S = 600.0
@@ -56,9 +58,16 @@ class Rehearsal:
         inference: Inference | None = None,
         on_advice: Callable[[bytes], None] = lambda body: None,
     ) -> None:
-        self._private = tempfile.TemporaryDirectory(prefix="live-spec-")
-        ends = {name: f"ipc://{self._private.name}/{name}" for name in ("input", "output")}
-        own = {"io": Io(**ends, record=str(folder)), "health": Health(), "security": Security()}
+        self._private = Scratch()
+        ends = {name: f"ipc://{self._private.path}/{name}" for name in ("input", "output")}
+        record = folder
+        if len(os.fsencode(endpoint(folder))) > len("ipc://") + zmq.IPC_PATH_MAX_LEN:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            record = self._private.path / "record"
+            record.symlink_to(folder.absolute())
+        self.control = endpoint(record)
+        """Where the daemon takes overrides."""
+        own = {"io": Io(**ends, record=str(record)), "health": Health(), "security": Security()}
         self._config = config.model_copy(update=own)
         self.folder = folder
         self._on_advice, self._source, self._inference = on_advice, source, inference
@@ -88,7 +97,7 @@ class Rehearsal:
         self._daemon.join()
         self._listener.join()
         self.feed.__exit__(kind or Refused, value, tb)
-        self._private.cleanup()
+        self._private.close()
 
     def finish(self) -> None:
         """Wait until the daemon has worked through everything that was sent.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +26,7 @@ from live_specd.playback import AT_ONCE, Part, Played, part_of, rehearse
 from live_specd.player import show_night
 from live_specd.records import segments
 from live_specd.replay_set import replay_set
+from live_specd.scratch import Scratch
 
 SCHEMA = "live-spec.replay/1"
 DEFAULT: dict[str, Any] = {
@@ -104,8 +104,8 @@ def replay(
         if tui or as_json or out or shuffle is not None or speed != AT_ONCE or chunk_fibres:
             raise click.UsageError("--verdicts goes with PATHS, --bundle, --config and those of its own options")
         raise SystemExit(replay_set(paths, config, verdicts, means))
-    with tempfile.TemporaryDirectory(prefix="live-spec-replay-") as temporary:
-        folder = out or Path(temporary)
+    with Scratch() as temporary:
+        folder = out or temporary
         if any(folder.resolve() == path.resolve() for path in paths):
             raise Refused(f"--out {folder} is what is to be replayed", 2)
         parts = [part_of(path) for path in paths]

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +19,7 @@ import click
 
 from live_spec.variables import PREFIX
 from live_specd.ear import Ear
+from live_specd.scratch import Scratch
 
 START_S = 60.0
 """Longest time a daemon needs to load its network on a slow machine."""
@@ -90,7 +89,8 @@ class _Crew:
     """Processes with a folder for their words; all of them end with the context, the last first."""
 
     def __enter__(self) -> _Crew:
-        self.folder = Path(tempfile.mkdtemp(prefix="live-spec-demo-"))
+        self._scratch = Scratch()
+        self.folder = self._scratch.path
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         return self
 
@@ -130,7 +130,7 @@ class _Crew:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._scratch.close()
 
 
 def _configuration(feed_at: str, output_at: str, record: Path, bundle: str) -> str:

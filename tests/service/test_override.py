@@ -66,7 +66,7 @@ def test_statement_18_an_override_is_in_the_audit_and_in_the_report(small_bundle
         assert "came out different" not in daemon.log
     finally:
         daemon.stop()
-    record, again = daemon.folder / "record", tmp_path / "again"
+    record, again = daemon.folder / "record", tmp_path / ("again" + 100 * "-")  # no name for a socket
     command = [
         sys.executable,
         "-m",
