@@ -56,7 +56,7 @@ class FibreRow:
     sigma_forecast: tuple[float | None, ...] = ()
     """The same after each further exposure up to the cap, at the expected rate."""
     photon_share: float | None = None
-    """Share of photon noise in that label's variance; the rest is the network's own."""
+    """Share of that label's variance that falls with light: photon noise and what goes with it; the rest is floor."""
     floor: float | None = None
     """Sigma of that label without photon noise."""
     flux_ratio: float | None = None

@@ -19,6 +19,7 @@ from live_spec.commands.config_keys import live_config
 from live_spec.commands.found import config_option
 from live_spec.config import Config
 from live_spec.core.advisor import Advisor
+from live_spec.core.forecast import sigmas
 from live_spec.core.goals import GoalTable
 from live_spec.core.visit import Judged
 from live_spec.evaluation.promotion import may_advise, quorum_was_met
@@ -95,7 +96,7 @@ def evidence(night: Night, config: Config, bundle: str) -> Evidence:
     for stop in stops.values():
         judged = stop.judged
         met = quorum_was_met(
-            judged.sigma, stop.goals.goal_FL, judged.standing.counting_F, rule.fraction, scatter
+            sigmas(judged.posterior), stop.goals.goal_FL, judged.standing.counting_F, rule.fraction, scatter
         )  # fmt: skip
         if met is None or judged.bundle != bundle:
             total += Evidence(unjudged=1)

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from live_spec.config import Config, Policy, Rule, Target
-from live_spec.core.forecast import sigmas
 from live_spec.core.goals import assign_goals
 from live_spec.evaluation.nights import (
     CAP,
@@ -75,9 +74,9 @@ class Reader:
         return self._answers[request.exposure]
 
     @property
-    def last(self) -> LabelsPredicted | None:
-        """The answer with the most light."""
-        return self._answers[max(self._answers)] if self._answers else None
+    def answers(self) -> tuple[LabelsPredicted, ...]:
+        """One per exposure, that with the most light last."""
+        return tuple(self._answers[exposure] for exposure in sorted(self._answers))
 
 
 @dataclass(frozen=True)
@@ -90,35 +89,54 @@ class _Heard:
     info_EF: Array
     goal_fibre_F: NDArray[np.int32]
     label_FL: Array
-    last: LabelsPredicted
-    """The answer with the most light; not every goal fibre need be in it."""
+    answers: tuple[LabelsPredicted, ...]
+    """One per exposure that arrived; not every goal fibre need be in them."""
     said: dict[str, list[Advice | None]]
 
-    @property
-    def row_F(self) -> NDArray[np.intp]:
-        """Rows of the goal fibres that the answer is about."""
-        return np.searchsorted(self.goal_fibre_F, self.last.fibre_F)
+    def rows(self, answer: LabelsPredicted) -> NDArray[np.intp]:
+        """Rows of the goal fibres that an answer is about."""
+        return np.searchsorted(self.goal_fibre_F, answer.fibre_F)
 
     def pulls(self) -> Array:
-        """(value - true label) / sigma of the trusted stars."""
-        p = self.last.posterior
+        """(value - true label) / sigma of the trusted stars, with the most light."""
+        last = self.answers[-1]
+        p = last.posterior
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(((p.value_FL - self.label_FL[self.row_F]) / p.total_FL)[p.trusted_F])
+            return np.asarray(((p.value_FL - self.label_FL[self.rows(last)]) / p.total_FL)[p.trusted_F])
 
     def truth(self, ratio_L: Array) -> Visit:
-        """The visit with what was measured of its uncertainties."""
-        n_fibres, p, sigma = len(self.goal_fibre_F), self.last.posterior, sigmas(self.last.posterior)
-        at_100_F = np.sqrt(self.info_EF.sum(axis=0)[self.row_F]) / 100.0
-        floor_FL, photon_FL = np.full((n_fibres, N_LABELS), np.nan), np.full((n_fibres, N_LABELS), np.nan)
-        floor_FL[self.row_F] = sigma.floor_FL * ratio_L
-        photon_FL[self.row_F] = sigma.photon_FL * ratio_L * at_100_F[:, None]
-        trusted_F = np.zeros(n_fibres, bool)
-        trusted_F[self.row_F] = p.trusted_F
-        said_FL = np.broadcast_to(1 / ratio_L, floor_FL.shape)
-        rate_F, ones_FL = self.info_EF.max(axis=0), np.ones_like(floor_FL)
-        field = TrueField(self.design, rate_F, floor_FL, photon_FL, said_FL, trusted_F, ones_FL)
+        """The visit with what was measured of its uncertainties: total variances, as stated after each exposure, as a
+        line in 1 / light for each star and label."""
+        shape = (len(self.answers), len(self.goal_fibre_F), N_LABELS)
+        inverse_EFL, variance_EFL = np.full(shape, np.nan), np.full(shape, np.nan)
+        cumulative_EF = np.cumsum(self.info_EF, axis=0)
+        for e, answer in enumerate(self.answers):
+            rows = self.rows(answer)
+            inverse_EFL[e, rows] = 1e4 / cumulative_EF[answer.exposure - 1, rows, None]
+            variance_EFL[e, rows] = (answer.posterior.total_FL * ratio_L) ** 2
+        floor_FL, photon_FL = line(inverse_EFL, variance_EFL)
+        trusted_F = np.zeros(shape[1], bool)
+        trusted_F[self.rows(self.answers[-1])] = self.answers[-1].posterior.trusted_F
+        said_FL = np.broadcast_to(1 / ratio_L, shape[1:])
+        rate_F, ones_FL, none_FL = self.info_EF.max(axis=0), np.ones(shape[1:]), np.zeros(shape[1:])
+        field = TrueField(self.design, rate_F, floor_FL, photon_FL, said_FL, trusted_F, ones_FL, none_FL)
         fine_TF = np.cumsum(np.repeat(self.info_EF / READS, READS, axis=0), axis=0)
-        return Visit(field, self.sky, self.info_EF, np.cumsum(self.info_EF, axis=0), self.exposures, fine_TF)
+        return Visit(field, self.sky, self.info_EF, cumulative_EF, self.exposures, fine_TF)
+
+
+def line(x_EFL: Array, variance_EFL: Array) -> tuple[Array, Array]:
+    """Square roots of offset and slope of variances that fall with x, each (F, L); weighted for equal relative errors.
+
+    Neither is below zero: no light makes a variance negative, or rise.
+    """
+    weight_EFL = variance_EFL**-2.0
+    total_FL = np.nansum(weight_EFL, axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        x_FL, y_FL = (np.nansum(weight_EFL * v, axis=0) / total_FL for v in (x_EFL, variance_EFL))
+        spread_FL = np.nansum(weight_EFL * (x_EFL - x_FL) ** 2, axis=0)
+        slope_FL = np.nansum(weight_EFL * (x_EFL - x_FL) * (variance_EFL - y_FL), axis=0) / spread_FL
+        slope_FL = np.clip(np.where(spread_FL > 0, slope_FL, 0.0), 0.0, y_FL / x_FL)
+        return np.sqrt(y_FL - slope_FL * x_FL), np.sqrt(slope_FL)
 
 
 def run_nights(
@@ -171,14 +189,14 @@ def _hear(
     exposures = tuple(_expose(simulated, design, e + 1) if arrives_E[e] else None for e in range(CAP))
     reader = Reader(engine)
     said = {policy: listen(design, exposures, config, reader) for policy, config in configs.items()}
-    if reader.last is None:
+    if not reader.answers:
         return None
     fibre_F = assign_goals(simulated.fibres, next(iter(configs.values())).target).fibre_F
     row_F = fibre_F - 1
     electrons_EF = np.array([simulated.electrons_F(e + 1)[row_F] for e in range(CAP)])
     arrived_EF = arrives_E[:, None] & simulated.alive_F[row_F]
     info_EF = np.where(arrived_EF, electrons_EF**2 / (electrons_EF + SKY_ELECTRONS), 0.0)
-    return _Heard(sky, design, exposures, info_EF, fibre_F, simulated.labels_FL[row_F], reader.last, said)
+    return _Heard(sky, design, exposures, info_EF, fibre_F, simulated.labels_FL[row_F], reader.answers, said)
 
 
 def _expose(field: SimulatedField, design: DesignLoaded, number: int) -> ExposureReduced:

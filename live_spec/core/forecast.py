@@ -2,9 +2,10 @@ r"""What more exposures would bring: information rates, projected uncertainties,
 
 The information of a star is :math:`W = (S/N)^2` per pixel and grows by :math:`r_f\,c` with each exposure, :math:`r_f`
 the fibre's own rate and :math:`c` a common mode (cloud, seeing) shared by the field, see
-:mod:`live_spec.core.conditions`. Only the photon part of the uncertainty follows it:
+:mod:`live_spec.core.conditions`. Of the uncertainty the photon part follows it, and so does a share :math:`s` of what
+the network states for itself, to which a noisy spectrum is a harder one; see :func:`falling_share`:
 
-.. math:: \sigma^2_{total}(W') = \sigma^2_{floor} + \sigma^2_{photon}\,W / W'
+.. math:: \sigma^2_{total}(W') = \sigma^2_{own} - s\,\sigma^2_{photon} + (1 + s)\,\sigma^2_{photon}\,W / W'
 
 The future common mode is a distribution, so every forecast is one too.
 """
@@ -33,6 +34,12 @@ much again for all stars together."""
 PASSES_KURTOSIS = 0.65
 """Excess kurtosis of the passes of the shipped network: with it the error of sigma is the one that was measured, from
 16 to 400 passes (benchmarks/passes.md)."""
+FALLING_SHARE = 0.45
+"""Of the photon variance so much falls along in what the network states for itself: five elements of the shipped
+network, at every S/N (benchmarks/light.py). The prior of what is measured in the visit."""
+FALLING_WEIGHT = 0.5
+"""Worth of that prior: seven faint stars whose light doubled, each of which knows its own share to 0.4 and the prior to
+0.15, the scatter from label to label."""
 NODES, LATTICE_STEP = 21, 13
 """Neighbouring Fibonacci numbers."""
 CERTAIN = 1e-12
@@ -132,6 +139,7 @@ class Sigmas:
 
     floor_FL: Array
     photon_FL: Array
+    """Photon noise, with what of the network's own uncertainty falls along with it."""
     own_error_FL: Array
     """1-sigma relative error of a star's total on its own: finite passes and calibration."""
 
@@ -149,14 +157,49 @@ class Sigmas:
         return Sigmas(self.floor_FL[at], self.photon_FL[at], self.own_error_FL[at])
 
 
-def sigmas(posterior: LabelPosterior) -> Sigmas:
-    """Split the calibrated total; the calibration factor scales both parts alike."""
+def sigmas(posterior: LabelPosterior, falling_L: Array | float = 0.0) -> Sigmas:
+    """Split the calibrated total; the calibration factor scales all parts alike.
+
+    Args:
+        falling_L: What falls with light of the network's own variance, over the photon variance.
+    """
+    own_FL, photon_FL = _variances(posterior)
+    falls_FL = np.minimum(falling_L * photon_FL, own_FL)
     raw_FL = np.sqrt(posterior.epistemic_FL**2 + posterior.aleatoric_FL**2 + posterior.photon_FL**2)
-    factor_FL = np.divide(posterior.total_FL, raw_FL, out=np.full_like(raw_FL, np.nan), where=raw_FL > 0)
-    floor_FL = factor_FL * np.hypot(posterior.epistemic_FL, posterior.aleatoric_FL)
     share_FL = np.divide(posterior.epistemic_FL, raw_FL, out=np.zeros_like(raw_FL), where=raw_FL > 0) ** 2
     error_FL = np.hypot(CALIBRATION_ERROR, share_FL * error_of_sigma(posterior.passes))
-    return Sigmas(floor_FL, factor_FL * posterior.photon_FL, error_FL)
+    return Sigmas(np.sqrt(own_FL - falls_FL), np.sqrt(photon_FL + falls_FL), error_FL)
+
+
+def falling_share(now: LabelPosterior, first: LabelPosterior | None) -> Array:
+    """How much the network's own variance falls with the photon variance, per unit of that and label, shape (L,).
+
+    The slope over the stars that were trusted both times, each in units of its first total variance, with the shipped
+    network's as a prior; from 0 to 1. Of single stars it foretells less than the mean of all does.
+
+    Args:
+        now: Of the same stars as ``first``, with more light.
+        first: What was said after the visit's first exposure; ``None``: nothing to compare with.
+    """
+    if first is None:
+        return np.full(now.total_FL.shape[1], FALLING_SHARE)
+    own_FL, photon_FL = _variances(first)
+    own_now_FL, photon_now_FL = _variances(now)
+    trusted_F1 = (first.trusted_F & now.trusted_F)[:, None]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        own_fell_FL = np.where(trusted_F1, (own_FL - own_now_FL) / (own_FL + photon_FL), np.nan)
+        photon_fell_FL = np.where(trusted_F1, (photon_FL - photon_now_FL) / (own_FL + photon_FL), np.nan)
+    covariance_L = FALLING_WEIGHT * FALLING_SHARE + np.nansum(own_fell_FL * photon_fell_FL, axis=0)
+    variance_L = FALLING_WEIGHT + np.nansum(photon_fell_FL**2, axis=0)
+    return np.asarray((covariance_L / variance_L).clip(0.0, 1.0))
+
+
+def _variances(posterior: LabelPosterior) -> tuple[Array, Array]:
+    """Calibrated variances of the network's own and of the photons, each (F, L)."""
+    own_FL, photon_FL = posterior.epistemic_FL**2 + posterior.aleatoric_FL**2, posterior.photon_FL**2
+    raw_FL = own_FL + photon_FL
+    factor_FL = np.divide(posterior.total_FL**2, raw_FL, out=np.full_like(raw_FL, np.nan), where=raw_FL > 0)
+    return factor_FL * own_FL, factor_FL * photon_FL
 
 
 def error_of_sigma(n_passes: int, kurtosis: float = PASSES_KURTOSIS) -> float:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from live_spec.config import Config, Rule
 from live_spec.core.doubts import input_doubts
-from live_spec.core.forecast import Rates, Sigmas, rates, sigmas
+from live_spec.core.forecast import Rates, Sigmas, falling_share, rates, sigmas
 from live_spec.core.goals import GoalTable, assign_goals
 from live_spec.core.progress import Progress, progress
 from live_spec.core.rules import Decision, Situation, decide
@@ -236,7 +236,8 @@ class Visit:
         since = [doubt for doubt in self.lost if doubt not in (*asked.doubts, *self.accepted)]
         asked = self.asked[event.exposure] = replace(asked, doubts=(*asked.doubts, *since))
         posterior, snr_F = self._spread(event)
-        sigma = sigmas(posterior)
+        before = [judged for number, judged in self.judged.items() if number != event.exposure]
+        sigma = sigmas(posterior, falling_share(posterior, before[0].posterior if before else None))
         standing = judge(
             posterior,
             sigma,

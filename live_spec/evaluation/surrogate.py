@@ -9,13 +9,12 @@ network's do, star by star and all together.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from live_spec.core.forecast import CALIBRATION_ERROR, error_of_sigma
+from live_spec.core.forecast import CALIBRATION_ERROR, FALLING_SHARE, error_of_sigma
 from live_spec.events import DesignLoaded, Fibre, LabelPosterior, LabelsPredicted, PredictLabels
 from live_spec.labels import INDEX, N_LABELS
 
@@ -29,6 +28,9 @@ FLOOR_SHARE: Final = 1.0
 """Floor of a typical star over its photon sigma at S/N 100."""
 EPISTEMIC_SHARE: Final = 0.7
 """Epistemic part of the floor: half of its variance."""
+FALLING_SCATTER: Final = 0.2
+"""Scatter of ln(falling share) from star to star and label to label: small, as a star's own share up to now foretells
+its share to come no better than the mean of all stars does."""
 PASSES: Final = 100
 UNTRUSTED: Final = 0.03
 SLOPE_H: Final = -0.426
@@ -49,12 +51,14 @@ class TrueField:
     """(S/N)^2 per pixel of one nominal exposure."""
     floor_FL: Array
     photon_FL: Array
-    """True photon sigma at S/N 100."""
+    """True part of sigma that falls with light, at S/N 100."""
     said_over_true_FL: Array
     """What the network will say over the truth: its calibration error, star by star and common."""
     trusted_F: NDArray[np.bool_]
     epistemic_over_true_FL: Array
     """The same for the epistemic part alone, on top: a standard deviation from finitely many passes."""
+    falling_FL: Array
+    """What falls with light and is stated as the network's own, over what is stated as photon variance."""
 
     def total_FL(self, info_F: Array) -> Array:
         """True total sigma at accumulated information."""
@@ -93,18 +97,20 @@ def true_field(visit: str, n_fibres: int, plan: int, exposure_s: float, rng: np.
         said_over_true_FL=np.exp(own + common),
         trusted_F=rng.random(n_fibres) >= UNTRUSTED,
         epistemic_over_true_FL=np.exp(rng.spawn(1)[0].normal(0.0, error_of_sigma(PASSES), (n_fibres, N_LABELS))),
+        falling_FL=FALLING_SHARE * np.exp(rng.spawn(1)[0].normal(0.0, FALLING_SCATTER, (n_fibres, N_LABELS))),
     )
 
 
 def read(field: TrueField, request: PredictLabels) -> LabelsPredicted:
-    """What the network would say: the true sigmas with its calibration error."""
+    """What the network would say: the true sigmas with its calibration error, part of the noise taken for its own."""
     row_F = request.fibre_F - 1
     rng = np.random.default_rng([*request.visit.encode(), request.exposure])
     info_F = request.ivar_FP[:, 0].astype(np.float64)
     floor_FL = field.floor_FL[row_F]
     epistemic_FL = EPISTEMIC_SHARE * floor_FL * field.epistemic_over_true_FL[row_F]
-    aleatoric_FL = sqrt(1 - EPISTEMIC_SHARE**2) * floor_FL
-    photon_FL = field.photon_FL[row_F] * (100.0 / np.sqrt(info_F))[:, None]
+    falling_FL = field.falling_FL[row_F]
+    photon_FL = field.photon_FL[row_F] * (100.0 / np.sqrt(info_F))[:, None] / np.sqrt(1.0 + falling_FL)
+    aleatoric_FL = np.sqrt((1 - EPISTEMIC_SHARE**2) * floor_FL**2 + falling_FL * photon_FL**2)
     trusted_F = field.trusted_F[row_F]
     posterior = LabelPosterior(
         value_FL=rng.normal(0.0, photon_FL),  # what photons do; the rest of the error is the same each time

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise, product
 
 import numpy as np
@@ -8,11 +9,13 @@ import pytest
 from live_spec.core.conditions import PERSISTENCE, Future, future
 from live_spec.core.forecast import (
     CALIBRATION_ERROR,
+    FALLING_SHARE,
     Rates,
     Sigmas,
     common_mode,
     error_of_sigma,
     exposures_left,
+    falling_share,
     p_at_goal,
     projected_total,
     quantile,
@@ -30,10 +33,12 @@ def one(value: float) -> np.ndarray:
 
 
 def rate(info: float, per_exposure: float) -> Rates:
-    steady = Future(0.0, 0.0, 0.0)
-    return Rates(
-        np.array([info]), np.array([per_exposure]), steady, np.ones(1), np.zeros(1, bool), np.ones(1), np.zeros(1, int)
-    )
+    return rates_of(np.array([info]), np.array([per_exposure]))
+
+
+def rates_of(info_F: np.ndarray, rate_F: np.ndarray) -> Rates:
+    steady, n = Future(0.0, 0.0, 0.0), len(info_F)
+    return Rates(info_F, rate_F, steady, np.ones(1), np.zeros(n, bool), np.ones(n), np.zeros(n, int))
 
 
 def test_quorum_distribution_equals_enumeration() -> None:
@@ -155,6 +160,53 @@ def test_calibration_factor_scales_floor_and_photon_alike() -> None:
     found = sigmas(posterior)
     np.testing.assert_allclose(found.total_FL, 1.2 * raw)
     np.testing.assert_allclose(found.photon_FL, 1.2)
+
+
+def noisy(snr_F: np.ndarray, share: float, floor: float = 0.03) -> LabelPosterior:
+    """A network that takes noisy spectra for harder ones: its own variance holds a share of the photon variance."""
+    photon_FL = np.repeat(3.0 / snr_F[:, None], N_LABELS, axis=1)
+    epistemic_FL = np.full_like(photon_FL, 0.6 * floor)
+    aleatoric_FL = np.sqrt((0.8 * floor) ** 2 + share * photon_FL**2)
+    total_FL = 1.1 * np.sqrt(epistemic_FL**2 + aleatoric_FL**2 + photon_FL**2)
+    n = len(snr_F)
+    trusted_F = np.ones(n, bool)
+    return LabelPosterior(
+        total_FL * 0, epistemic_FL, aleatoric_FL, photon_FL, total_FL, trusted_F, ("",) * n, np.zeros(n), 100
+    )
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.6])
+def test_what_falls_of_the_floor_with_light_is_measured_from_the_first_exposure_on(share: float) -> None:
+    snr_F = np.geomspace(10.0, 80.0, 250)
+    first, now, later = (noisy(snr_F * np.sqrt(n), share) for n in (1, 2, 8))
+    found_L = falling_share(now, first)
+    np.testing.assert_allclose(found_L, share, atol=0.05)  # a tenth of the way to the prior
+    sigma = sigmas(now, found_L)
+    np.testing.assert_allclose(sigma.total_FL, now.total_FL)
+    foretold_FL = projected_total(sigma, rates_of(2 * snr_F**2, snr_F**2), 6.0)
+    np.testing.assert_allclose(foretold_FL, later.total_FL, rtol=0.05)
+    np.testing.assert_allclose(sigmas(now, share).floor_FL, 1.1 * 0.03)
+
+
+def test_with_nothing_to_compare_with_the_shipped_network_s_share_is_taken() -> None:
+    first, now = noisy(np.array([10.0, 20.0]), 0.2), noisy(np.array([20.0, 40.0]), 0.2)
+    nobody = replace(first, trusted_F=np.zeros(2, bool))
+    np.testing.assert_allclose(falling_share(first, None), FALLING_SHARE)
+    np.testing.assert_allclose(falling_share(now, nobody), FALLING_SHARE)
+
+
+def test_a_share_of_what_falls_is_known_from_trusted_stars_and_no_more_than_all_there_is() -> None:
+    snr_F = np.geomspace(10.0, 80.0, 250)
+    first, now = noisy(snr_F, 0.2), noisy(2 * snr_F, 0.2)
+    strange_F = np.arange(250) % 5 == 0
+    aleatoric_FL = np.where(strange_F[:, None], np.hypot(first.aleatoric_FL, first.photon_FL), first.aleatoric_FL)
+    total_FL = 1.1 * np.sqrt(first.epistemic_FL**2 + aleatoric_FL**2 + first.photon_FL**2)
+    odd = replace(first, aleatoric_FL=aleatoric_FL, total_FL=total_FL)
+    assert (falling_share(now, odd) > 0.3).all()
+    np.testing.assert_allclose(falling_share(now, replace(odd, trusted_F=~strange_F)), 0.2, atol=0.02)
+    assert (falling_share(first, now) <= 1.0).all()
+    whole = sigmas(noisy(np.array([5.0]), 0.0, floor=1e-4), 1.0)
+    np.testing.assert_array_equal(whole.floor_FL, 0.0)
 
 
 @pytest.mark.parametrize("kurtosis", [0.0, 0.65])

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from live_spec.commands.nights import nights
-from live_spec.commands.nights_full import measured_over_stated
-from live_spec.core.forecast import error_of_sigma
+from live_spec.commands.nights_full import line, measured_over_stated
+from live_spec.core.forecast import error_of_sigma, falling_share, sigmas
 from live_spec.core.goals import assign_goals
 from live_spec.evaluation.nights import (
     CAP,
@@ -26,7 +26,7 @@ from live_spec.evaluation.nights import (
 from live_spec.evaluation.scores import summary
 from live_spec.evaluation.surrogate import read
 from live_spec.evaluation.weather import CONDITIONS
-from live_spec.events import PredictLabels, Verdict
+from live_spec.events import LabelPosterior, PredictLabels, Verdict
 from live_spec.labels import N_LABELS
 
 POLICIES = policies(default_config())
@@ -124,6 +124,34 @@ def test_the_passes_err_in_the_epistemic_part_alone() -> None:
 
     assert scatter(1.0) < 1e-3
     assert scatter(1e9) == pytest.approx(0.5 * error_of_sigma(100), rel=0.05)
+
+
+def test_the_surrogate_takes_part_of_the_noise_for_its_own_as_the_network_does() -> None:
+    field = simulate_visit("v", "clear", np.random.default_rng(3)).field
+    fibre_F = np.arange(1, len(field.rate_F) + 1, dtype=np.int32)
+
+    def said(n: int) -> LabelPosterior:
+        light_FP = n * field.rate_F[:, None].astype(np.float32)
+        return read(field, PredictLabels("v", n, fibre_F, np.ones_like(light_FP), light_FP)).posterior
+
+    share_L = falling_share(said(4), said(1))
+    assert ((share_L > 0.35) & (share_L < 0.65)).all()  # the network's: benchmarks/light.py
+    floor_FL = field.said_over_true_FL * field.floor_FL
+    assert np.median(sigmas(said(4), share_L).floor_FL / floor_FL) == pytest.approx(1.0, abs=0.05)
+    assert np.median(sigmas(said(4)).floor_FL / floor_FL) > 2.0
+
+
+def test_true_variances_of_the_full_path_are_lines_in_the_inverse_of_light() -> None:
+    x_EFL = 1.0 / np.array([1.0, 2.0, 4.0, 8.0])[:, None, None] * np.ones((1, 3, 2))
+    variance_EFL = 0.03**2 + 0.1**2 * x_EFL
+    variance_EFL[:, 1] = 0.1**2 * x_EFL[:, 1] * (1.0 + 0.5 * x_EFL[:, 1])  # steeper than light: no offset is left
+    variance_EFL[3, 0, 0] = np.nan
+    variance_EFL[:, 2, 1] = np.nan
+    floor_FL, photon_FL = line(x_EFL, variance_EFL)
+    np.testing.assert_allclose((floor_FL[0], photon_FL[0]), np.outer((0.03, 0.1), np.ones(2)))
+    np.testing.assert_allclose(floor_FL[1], 0.0, atol=1e-9)
+    assert np.isnan(floor_FL[2, 1])
+    assert np.isnan(photon_FL[2, 1])
 
 
 def test_the_same_seed_is_the_same_night() -> None:
