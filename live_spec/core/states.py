@@ -47,12 +47,15 @@ def judge(
     confidence: float,
     remaining: int,
     notes_F: tuple[str, ...],
+    before: Standing | None = None,
 ) -> Standing:
     """Put every target in one of the six states.
 
     A target is out of reach only when even a favourable future (rate at its 90 % quantile, even odds) does not bring
     it to its goals within the ``remaining`` exposures: a target that might make it holds the field. With none remaining
-    the targets that the cap cut off stay in the denominator: the cap must not turn a missed rule into a met one.
+    the targets that the cap cut off stay in the denominator if they were in it ``before``: the cap must not turn a
+    missed rule into a met one, nor ask for those that were given up long ago. Where nobody was left in it all are asked
+    for, so that a visit that went on all the same is told by the share that it has.
     """
     p_F = p_at_goal(sigma.total_FL, sigma.relative_error_FL, goal_FL)
     left_F = exposures_left(sigma, rate, goal_FL, confidence)
@@ -81,7 +84,10 @@ def judge(
         states.append(state)
         reasons.append(why)
     in_reach = {TargetState.AT_GOAL, TargetState.SOON, TargetState.LATER}
-    cut_off_F = ~floored_F & ~rate.lost_F & (remaining <= 0)
+    given_up_F = np.zeros_like(floored_F)
+    if before and before.counting_F.any():
+        given_up_F = before.is_in(TargetState.OUT_OF_REACH) & ~before.counting_F
+    cut_off_F = ~floored_F & ~rate.lost_F & ~given_up_F & (remaining <= 0)
     counting_F = np.array(
         [
             bool(priority_F[row])

@@ -247,6 +247,7 @@ class Visit:
             confidence=config.policy.active_rule.confidence,
             remaining=asked.progress.cap - asked.progress.exposure,
             notes_F=asked.notes_F,
+            before=before[-1].standing if before else None,
         )
         judged = Judged(asked, posterior, snr_F, sigma, standing, event.bundle, event.degraded)
         self.judged.pop(event.exposure, None)  # a late exposure is judged last, whatever its number

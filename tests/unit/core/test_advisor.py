@@ -47,11 +47,29 @@ def test_minimum_of_exposures_is_kept() -> None:
 
 
 def test_the_cap_of_an_unmet_rule_is_move_on_not_stop() -> None:
-    snr = [24.0] * 7 + [17.0] * 3
-    advice = run([design(), *(exposure(n, snr) for n in range(1, 9))])
+    snr = np.array([24.0] * 7 + [22.2] * 3)  # three are hoped for until the last exposure, which is half dark
+    advice = run([design(), *(exposure(n, snr * (1.0 if n < 8 else 0.5)) for n in range(1, 9))])
     assert advice[-1].verdict is MOVE_ON
     assert "cap of 8" in advice[-1].cause
+    assert [a.n_counting for a in advice] == [10] * 8
     assert advice[-1].have == pytest.approx(0.7, abs=0.02)
+
+
+def test_targets_that_were_given_up_before_the_cap_are_not_asked_for_at_the_cap() -> None:
+    snr = [24.0] * 7 + [17.0] * 3
+    advice = run([design(), *(exposure(n, snr) for n in range(1, 9))])
+    assert [a.states["out of reach"] for a in advice] == [3] * 8
+    assert [a.n_counting for a in advice] == [7] * 8
+    assert (advice[-2].verdict, advice[-1].verdict) == (CONTINUE, STOP)  # what was promised is kept
+    assert min(advice[-2].p_met, advice[-1].p_met) > 0.95
+
+
+def test_a_hopeless_field_that_goes_on_to_the_cap_has_a_share_in_the_end() -> None:
+    advice = run([design(), *(exposure(n, [8.0] * 10) for n in range(1, 9))])
+    assert {(a.n_counting, a.have) for a in advice[:-1]} == {(0, None)}
+    assert (advice[-1].verdict, advice[-1].n_counting) == (MOVE_ON, 10)
+    assert advice[-1].have == pytest.approx(0.0, abs=1e-6)
+    assert "0 of 10 counting targets at goal" in advice[-1].cause
 
 
 def test_a_hopeless_field_moves_on_after_the_first_pair() -> None:
