@@ -121,6 +121,10 @@ class Hearing:
             self.said[advice.id] = advice_json(advice)
             self._heard.setdefault(advice.visit, []).append(advice)
 
+    def share_spectra(self, other: Hearing) -> None:
+        """Hold no spectra of one's own where another policy holds the same."""
+        self._advisor.share_spectra(other._advisor)
+
     @property
     def results(self) -> list[VisitResult]:
         """How the policy ends each visit."""
@@ -133,8 +137,8 @@ class Hearing:
 
 
 def play(night: Night, policies: Sequence[Config]) -> list[Hearing]:
-    """What policies say of a night, side by side: one exposure after the other, none of them kept for longer than the
-    policies keep it.
+    """What policies say of a night, side by side: one exposure after the other, kept once for all of them and no longer
+    than they keep it.
 
     Raises:
         Refused: When the journal has no answer to a question a policy asks: its goals differ from the recorded ones.
@@ -143,6 +147,7 @@ def play(night: Night, policies: Sequence[Config]) -> list[Hearing]:
     for event, now_s in night.events:
         for hearing in hearings:
             hearing.hear(event, now_s)
+            hearing.share_spectra(hearings[0])
     return hearings
 
 

@@ -299,13 +299,14 @@ class Service:
             self._journal.append(Kind.ADVICE, advice.id.encode(), stored)
             self._journalled.add(advice.id)
         if known is not None and known != body:
-            self.rounds.alarm(
-                "model-mismatch", f"advice {advice.id} comes out different now; what was published stands"
-            )
+            text = f"advice {advice.id} comes out different now; what was published stands"
+            self.rounds.alarm("model-mismatch", text)
         if known is None and self._record is not None:
-            self._publisher.latency_s = (self._wall_ns() - self._record.at_ns) / 1e9
-            say_advice(log, advice, stored, self._publisher.latency_s)
-            self._health.latency.observe(self._publisher.latency_s)
+            took_s = (self._wall_ns() - self._record.at_ns) / 1e9
+            say_advice(log, advice, stored, took_s)
+            if self._record.kind is Kind.MESSAGE:  # what a person decides is answered at once, without the network
+                self._publisher.latency_s = took_s
+                self._health.latency.observe(took_s)
         self._publisher.advice(advice.id, stored, again=known is not None)
         if known is None:
             self._health.advice.labels(advice.verdict.value).inc()
@@ -389,7 +390,6 @@ class Service:
         return replace(pictured, control=self._control)
 
     def _excerpt(self, snapshot: Snapshot, fibre: int) -> Excerpt | None:
-        """The spectrum of a fibre at the lines of its worst element."""
         row = next((row for row in snapshot.fibres if row.fibre == fibre), None)
         return None if row is None else excerpt_of(self._advisor, snapshot, row)
 

@@ -162,6 +162,13 @@ class Advisor:
         rows = np.flatnonzero(visit.goals.fibre_F == fibre)
         return visit.spectra.combined_row(int(rows[0])) if rows.size else None
 
+    def share_spectra(self, other: Advisor) -> None:
+        """Hold the very spectra that another advisor holds, where they are the same: a night that several rules hear
+        then takes the memory of one."""
+        self._library.share(other._library)
+        if self._visit is not None and other._visit is not None:
+            self._visit.spectra.share(other._visit.spectra)
+
     def labels_of(self, fibre: int) -> tuple[dict[str, int | None], dict[str, tuple[float | None, ...]]]:
         """Exposures left and sigma by exposure for each label of a goal fibre; empty when nothing is known."""
         visit = self._visit

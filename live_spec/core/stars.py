@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ from live_spec.events import ExposureReduced
 from live_spec.spectra.continuum import normalise
 from live_spec.spectra.grid import APSTAR
 from live_spec.spectra.median import median_where
+
+T = TypeVar("T")
 
 BLOCK = 32  # fibres combined at a time: 2 MB of float64 scratch that stays in cache
 
@@ -84,6 +87,19 @@ class StarSum:
     messages: tuple[str, ...]
 
 
+def _shared(mine: T, theirs: T | None) -> T:
+    """The other of two data classes where they are the same to the last bit."""
+    if theirs is None or theirs is mine:
+        return mine
+    return theirs if all(_same(getattr(mine, f.name), getattr(theirs, f.name)) for f in fields(mine)) else mine  # type: ignore[arg-type]
+
+
+def _same(one: Any, other: Any) -> bool:
+    if not isinstance(one, np.ndarray):
+        return bool(one == other)
+    return one.shape == other.shape and bool(np.array_equal(one.view(np.uint8), other.view(np.uint8)))
+
+
 class StarLibrary:
     """Sums of ended visits, newest last, bounded: the oldest star is let go when it is full, and counted."""
 
@@ -101,6 +117,10 @@ class StarLibrary:
         while len(self._stars) > self._max_stars:
             self._stars.popitem(last=False)
             self.n_forgotten += 1
+
+    def share(self, other: StarLibrary) -> None:
+        """Hold the very sums that another library holds, where they are the same."""
+        self._stars.update((star, _shared(total, other.get(star))) for star, total in self._stars.items())
 
 
 @dataclass(frozen=True)
@@ -137,6 +157,11 @@ class VisitSpectra:
             )
         )
         return True
+
+    def share(self, other: VisitSpectra) -> None:
+        """Hold the very exposures that another visit holds, where they are the same."""
+        for number, spectra in self._exposures.items():
+            self._exposures[number] = _shared(spectra, other._exposures.get(number))
 
     @property
     def numbers(self) -> tuple[int, ...]:

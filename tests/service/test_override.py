@@ -51,6 +51,7 @@ def test_statement_18_an_override_is_in_the_audit_and_in_the_report(small_bundle
             visit = feed.design("7", plan=4, fibres=field.fibres)
             feed.exposure(visit, n=1, fibre=[f.fibre for f in field.fibres], **field.exposure(1))
             until(lambda: daemon.snapshot().advice is not None, "an advice", 30.0)
+            latency_s = daemon.snapshot().latency_s
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             written_s = time.monotonic()
             assert done.returncode == 0, done.stderr
@@ -60,6 +61,7 @@ def test_statement_18_an_override_is_in_the_audit_and_in_the_report(small_bundle
             advice = daemon.snapshot().advice
             assert advice is not None
             assert "held by kp" in (advice.override or "")
+            assert daemon.snapshot().latency_s == latency_s  # what the network took, not the answer to a person
             feed.visit_end(visit)
         daemon.signal()
         daemon.start()  # the override is found again in the journal

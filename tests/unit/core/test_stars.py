@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers.night import exposure
+from helpers.night import config, design, exposure, play
 
+from live_spec.core.advisor import Advisor
 from live_spec.core.stars import StarLibrary, StarSum, VisitSpectra, normalised_exposure
+from live_spec.events import VisitEnded
 from live_spec.spectra.grid import APSTAR
 
 FIBRES = np.arange(1, 4, dtype=np.int32)
@@ -83,3 +85,32 @@ def test_the_library_forgets_the_oldest_and_counts_it() -> None:
     assert library.get("a") is None
     assert library.get("c") is not None
     assert library.n_forgotten == 1
+
+
+def test_rules_that_hear_the_same_night_keep_its_spectra_once_and_say_the_same() -> None:
+    events = [design(4), exposure(1, [20.0, 0.0, 20.0, 20.0]), exposure(2, [20.0] * 4), VisitEnded("v1")]
+    first, second, alone = Advisor(config()), Advisor(config(fraction=0.5)), Advisor(config(fraction=0.5))
+    said = []
+    for event in events:
+        for advisor in (first, second, alone):
+            said.append(play(advisor, [event]))
+            if advisor is not alone:
+                advisor.share_spectra(first)
+        if first._visit is not None and second._visit is not None:
+            mine, theirs = second._visit.spectra._exposures, first._visit.spectra._exposures
+            assert [mine[n] is theirs[n] for n in mine] == [True] * len(theirs)
+    assert said[1::3] == said[2::3]
+    kept = first._library._stars
+    assert len(kept) == 4
+    assert all(second._library._stars[star] is total for star, total in kept.items())
+    assert not any(alone._library._stars[star] is total for star, total in kept.items())
+
+
+def test_what_differs_in_one_bit_is_not_shared() -> None:
+    one, other = Advisor(config()), Advisor(config())
+    play(one, [design(3), exposure(1, [20.0] * 3)])
+    play(other, [design(3), exposure(1, [20.0] * 3, seed=1)])
+    other.share_spectra(one)
+    assert one._visit is not None
+    assert other._visit is not None
+    assert one._visit.spectra._exposures[1] is not other._visit.spectra._exposures[1]
