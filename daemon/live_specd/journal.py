@@ -18,6 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from live_spec.wire.folders import make_folder, sync_folder
 from live_specd.records import Damage, Kind, Place, Record, outlines, packed, read_at, record_head, segments
 
 SEGMENT_BYTES = 1 << 30
@@ -51,7 +52,7 @@ class Journal:
     def __init__(
         self, folder: Path, wall_ns: Callable[[], int], *, fresh: bool = False, known: Place | None = None
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
         self.folder = folder
         self._lock_fd = _lock(folder)
         self._wall_ns = wall_ns
@@ -65,7 +66,7 @@ class Journal:
         self._size, self.last_number = _end(self._fd, self._path, known)
         self.torn_bytes = self._cut_torn_tail()
         os.fsync(self._fd)  # a process killed before its own sync left records that can be read, but are not safe yet
-        _sync_folder(folder)
+        sync_folder(folder)
 
     def append(
         self, kind: Kind, header: bytes, body: bytes | memoryview = b"", *, body_crc: int | None = None
@@ -121,7 +122,7 @@ class Journal:
             self.append(Kind.EVENT, json.dumps(values, sort_keys=True).encode())
             for path in old:
                 path.unlink()
-            _sync_folder(self.folder)
+            sync_folder(self.folder)
         return [path.name for path in old]
 
     def close(self) -> None:
@@ -135,7 +136,7 @@ class Journal:
         self._path = self.folder / _name(self.last_number + 1)
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         self._size = 0
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
 
     def _cut_torn_tail(self) -> int:
         """Keep a copy of what follows the last good record, and cut it away."""
@@ -245,11 +246,3 @@ def _set_aside(folder: Path) -> None:
         earlier.mkdir(mode=0o700)
         for path in found:
             path.rename(earlier / path.name)
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Protocol
 
+from live_spec.wire.folders import make_folder, sync_folder
 from live_spec.wire.frames import Frames
 from live_spec.wire.intake import FeedError
 
@@ -48,9 +49,9 @@ class FolderStore:
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
         self._folder = folder
-        self._sync()  # what a killed process left under its name may be found, but is not safe yet
+        sync_folder(folder)  # what a killed process left under its name may be found, but is not safe yet
         self._newest = max(self.sizes(), default=0)
         self._acknowledged: int | None = None
         """The newest message, when it was acknowledged: its file goes with the next one."""
@@ -112,15 +113,7 @@ class FolderStore:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
-        self._sync()
-
-    def _sync(self) -> None:
-        """The names of the files are on disk when this returns."""
-        folder = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(self._folder)
 
 
 class Spool:

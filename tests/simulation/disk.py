@@ -108,6 +108,8 @@ class Disk:
         self.n_calls = 0
         self._files: dict[int, Written] = {}
         self._names: dict[Path, dict[str, int]] = {root: {}}
+        self._folders: set[Path] = set()
+        """Whose names are durable, below the root."""
         self.sql: dict[str, tuple[Written, bytearray]] = {}
         self._connections: list[Any] = []
         self._fds: dict[int, Path] = {}
@@ -133,6 +135,7 @@ class Disk:
         self._files.clear()
         self.sql.clear()
         self._names = {self.root: {}}
+        self._folders.clear()
 
     def lose_power(self) -> None:
         """The page cache is gone as well."""
@@ -140,7 +143,13 @@ class Disk:
         for written, now in self.sql.values():
             now[:] = written.after_power_loss(self._rng, self._tearing)
             written.durable, written.pending = bytearray(now), []
-        for folder in [path for path in self.root.rglob("*") if path.is_dir()] + [self.root]:
+        folders = [path for path in self.root.rglob("*") if path.is_dir()]
+        for folder in folders:
+            if folder not in self._folders and folder.exists() and self._tearing is not Tearing.ALL:
+                shutil.rmtree(folder)
+                self.sql = {name: kept for name, kept in self.sql.items() if not name.startswith(f"{folder}/")}
+        for folder in [path for path in folders if path.exists()] + [self.root]:
+            self._folders.add(folder)
             self._lose(folder)
         self._files = {
             ino: kept for ino, kept in self._files.items() if any(ino in n.values() for n in self._names.values())
@@ -224,6 +233,7 @@ class Disk:
         self.step(syncs=True)
         if path.is_dir():
             self._names[path] = _listing(path)
+            self._folders |= {each for each in path.iterdir() if each.is_dir()}
             return
         if self.is_full and fd not in self._fds:  # a file object of Python's: its writes are not seen here
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

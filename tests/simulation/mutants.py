@@ -123,8 +123,13 @@ def _no_sync_at_opening(original: Call, simulated: SimulatedOs, fd: int) -> None
         original(simulated, fd)
 
 
-@mutant("no-folder-sync", "the name of a segment is not on disk", journal, "_sync_folder")
+@mutant("no-folder-sync", "the name of a segment is not on disk", journal, "sync_folder")
 def _no_folder_sync(original: Call, folder: Path) -> None: ...
+
+
+@mutant("folder-unsynced", "the name of the journal's folder is not on disk", journal, "make_folder")
+def _folder_unsynced(original: Call, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 @mutant("torn-tail-stays", "the journal goes on behind a torn record", Journal, "_cut_torn_tail")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from live_spec.config import Config, Limits
 from live_spec.events import ExposureReduced, Fibre, LabelsPredicted, PredictionFailed, PredictLabels
-from live_spec.wire import spool
+from live_spec.wire import folders, spool
 from live_spec.wire.exposures import WholeExposure
 from simulation.disk import Disk, Killed, SimulatedApsw, SimulatedOs
 
@@ -110,7 +110,8 @@ def stand_ins(disks: Sequence[Disk], connect: Callable[..., Any], now_s: Callabl
     simulated = SimulatedOs(disks)
     with ExitStack() as stack:
         for module, name, value in (
-            (journal, "os", simulated), (spool, "os", simulated), (decisions, "apsw", SimulatedApsw(connect)),
+            (journal, "os", simulated), (spool, "os", simulated), (folders, "os", simulated),
+            (decisions, "apsw", SimulatedApsw(connect)),
             (translate, "FrontEnd", TinyFrontEnd), (service, "WAIT_S", 0.0), (alarms, "time", clock),
             (alarms, "shutil", roomy), (publisher, "time", clock),
         ):  # fmt: skip

@@ -63,7 +63,7 @@ def test_row_torn_write_what_a_killed_process_left_is_safe_before_it_counts(
 ) -> None:
     """Else a number is given twice, or an acknowledgement broken, when the power fails after the next start."""
     disk = Disk(folder / "machine", random.Random(1), Tearing.NOTHING)
-    where = disk.root / "there"
+    where = disk.root / "new" / "there"
     with stand_ins([disk], disk.connect, lambda: 0.0):
         kind(where).put()
         for fuse in range(8):
