@@ -29,17 +29,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from helpers.locked import key_folder
 from live_specd import sockets
 from live_specd.ingest import Ingest
-from live_specd.journal import Journal
-from live_specd.records import Kind, segments
 from machine import circumstances, report
+from timed import Timed
 
 from live_spec.client import Feed
 from live_spec.client.line import Line
 from live_spec.config import Security
 from live_spec.spectra.grid import APSTAR
-from live_spec.wire.messages import header_from_bytes
-
-KEEP_SEGMENTS = 2
 
 
 def lossy(share: float, at_s: dict[int, float], dropped: list[int]) -> type[Line]:
@@ -77,22 +73,6 @@ def send(args: argparse.Namespace) -> None:
             pace.wait(args.interval)
         feed.drain(60.0)
     print(json.dumps({"at_s": at_s, "dropped": dropped}))
-
-
-class Timed(Journal):
-    """A journal that notes when each message was on disk, and does not keep all of them."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, time.time_ns)
-        self.at_s: dict[int, float] = {}
-
-    def append(self, kind: Kind, header: bytes, body: Any = b"", **options: Any) -> Any:
-        written = super().append(kind, header, body, **options)
-        if kind is Kind.MESSAGE:
-            self.at_s[header_from_bytes(header).seq] = time.monotonic()
-        for path in segments(self.folder)[:-KEEP_SEGMENTS]:
-            path.unlink()
-        return written
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:

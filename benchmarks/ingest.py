@@ -29,14 +29,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from helpers.locked import key_folder
 from live_specd import sockets
 from live_specd.ingest import Ingest
-from live_specd.journal import Journal
-from live_specd.records import Kind, segments
+from timed import Timed
 
 from live_spec.client import Feed
 from live_spec.config import Security
 from live_spec.spectra.grid import APSTAR
-
-KEEP_SEGMENTS = 2
 
 
 def send(seconds: float, fibres: int, key: Path | None) -> None:
@@ -56,21 +53,6 @@ def send(seconds: float, fibres: int, key: Path | None) -> None:
         feed.drain(60.0)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     print(json.dumps({"exposures": n, "cpu_s": usage.ru_utime + usage.ru_stime}))
-
-
-class Timed(Journal):
-    """A journal that notes when its messages were on disk, and does not keep all of them."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, time.time_ns)
-        self.at_s: list[float] = []
-
-    def append(self, kind: Kind, header: bytes, body: Any = b"", **options: Any) -> Any:
-        written = super().append(kind, header, body, **options)
-        self.at_s.append(time.monotonic())
-        for path in segments(self.folder)[:-KEEP_SEGMENTS]:
-            path.unlink()
-        return written
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
@@ -98,7 +80,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         journal.close()
         size = args.fibres * APSTAR.n_pixels * 12
         disk_ms = disk(folder, size)
-    n, at_s = said["exposures"], np.array(journal.at_s)
+    n, at_s = said["exposures"], np.array(list(journal.at_s.values()))
     took_s = float(at_s[-1] - at_s[1])  # the first is the design, the second the first exposure
     cpu_s = usage.ru_utime + usage.ru_stime - before.ru_utime - before.ru_stime
     rate = (n - 1) * args.fibres / took_s

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from helpers.daemons import Field, free_port
-from helpers.waiting import until
+from helpers.daemons import Field, free_port, serving
 
 from live_spec.client import Feed
 from live_spec.commands.main import cli
@@ -84,13 +79,8 @@ def test_statement_30_the_lines_of_the_pages_run_as_written(
 
     for line in lines[:first]:
         run(line)
-    log = tmp_path / "log"
-    with log.open("wb") as out:
-        serve = [sys.executable, "-m", "live_spec", *shlex.split(lines[first])[1:]]
-        daemon = subprocess.Popen(serve, stderr=out, env=os.environ)
     ran.append(lines[first])
-    try:
-        until(lambda: "ready, waiting" in log.read_text() or daemon.poll() is not None, "a daemon is ready", 60.0)
+    with serving(lines[first], tmp_path / "log"):
         field = Field()
         with Feed(ends["IO_INPUT"]) as feed:
             feed.design("pages", plan=4, fibres=field.fibres)
@@ -100,11 +90,6 @@ def test_statement_30_the_lines_of_the_pages_run_as_written(
             for line in during:
                 run(line)
             feed.visit_end("pages")
-        daemon.send_signal(signal.SIGTERM)
-        assert daemon.wait(60) == 0, log.read_text()
-    finally:
-        daemon.kill()
-        daemon.wait()
     Path("live.toml").write_text(Path("live-spec.toml").read_text())
     for line in after:
         run(line)

@@ -6,16 +6,14 @@ import html
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.daemons import Field, free_port
+from helpers.daemons import Field, free_port, serving
 from helpers.pane import Pane
-from helpers.waiting import until
 
 from live_spec.client import Feed
 from live_spec.nets.bundle import default_bundle_path
@@ -119,11 +117,7 @@ def test_statement_04_the_block_of_uses_runs_line_by_line(
         return live_spec(*shlex.split(line)[1:])
 
     serve, monitor, status, *others = uses
-    log = tmp_path / "log"
-    with log.open("wb") as out:
-        daemon = subprocess.Popen([sys.executable, "-m", "live_spec", *shlex.split(serve)[1:]], stderr=out)
-    try:
-        until(lambda: "ready, waiting" in log.read_text() or daemon.poll() is not None, "a daemon is ready", 60.0)
+    with serving(serve, tmp_path / "log"):
         field = Field()
         with Feed(ends["IO_INPUT"]) as feed:
             feed.design("readme", plan=4, fibres=field.fibres)
@@ -135,11 +129,6 @@ def test_statement_04_the_block_of_uses_runs_line_by_line(
             pane.type(f"{sys.executable} -m {monitor.replace('live-spec', 'live_spec')}", "Enter")
             pane.shows("design readme")
             assert "readme" in run(status)
-        daemon.send_signal(signal.SIGTERM)
-        assert daemon.wait(60) == 0, log.read_text()
-    finally:
-        daemon.kill()
-        daemon.wait()
     said = {line: run(line) for line in others}
     assert len(said) == len(uses) - 3
     assert all(text or "--out" in line for line, text in said.items())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -180,6 +182,21 @@ class Daemon:
             return snapshot_from_json(listener.recv_multipart()[1])
         finally:
             context.destroy(linger=0)
+
+
+@contextmanager
+def serving(line: str, log: Path) -> Iterator[None]:
+    """A daemon as a page's line starts it, in the surroundings of this process; it has to end well."""
+    with log.open("wb") as out:
+        daemon = subprocess.Popen([sys.executable, "-m", "live_spec", *shlex.split(line)[1:]], stderr=out)
+    try:
+        until(lambda: "ready, waiting" in log.read_text() or daemon.poll() is not None, "a daemon is ready", 60.0)
+        yield
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(60) == 0, log.read_text()
+    finally:
+        daemon.kill()
+        daemon.wait()
 
 
 def describe(advice: Advice) -> str:

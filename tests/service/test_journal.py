@@ -188,7 +188,7 @@ def test_row_torn_write_what_a_killed_process_left_is_on_disk_before_it_counts(
 
     monkeypatch.setattr(os, "fsync", fsync)
     journal = opened(tmp_path)
-    assert synced == [tmp_path / f"{1:012d}.log", tmp_path]
+    assert synced == [tmp_path.parent, tmp_path / f"{1:012d}.log", tmp_path]
     assert journal.last_number == 6
     journal.close()
 

@@ -66,5 +66,5 @@ def test_names_that_a_killed_process_left_are_on_disk_before_they_count(
     synced: list[Path] = []
     monkeypatch.setattr(os, "fsync", lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").resolve()))
     store = FolderStore(tmp_path)
-    assert synced == [tmp_path]
+    assert synced == [tmp_path.parent, tmp_path]
     assert store.get(1) == (b"t", b"h", b"b")
