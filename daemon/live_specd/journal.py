@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from live_spec.wire.folders import make_folder, sync_folder
 from live_specd.records import Damage, Kind, Place, Record, outlines, packed, read_at, record_head, segments
@@ -119,6 +119,7 @@ class Journal:
             old.append(path)
         if old:
             values = {"event": "forgotten", "segments": [path.name for path in old], "before_ns": before_ns}
+            values |= _standing(self.folder, old)
             self.append(Kind.EVENT, json.dumps(values, sort_keys=True).encode())
             for path in old:
                 path.unlink()
@@ -199,6 +200,21 @@ class Reader:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+
+def _standing(folder: Path, old: list[Path]) -> dict[str, Any]:
+    """The configuration that counts where the oldest segments end, as the last start or reload in them tells; where
+    there is none in them, as was noted when others went."""
+    told, noted = dict[str, Any](), dict[str, Any]()
+    for path in segments(folder):
+        for item in outlines(path):
+            values = json.loads(item.header) if item.kind == Kind.EVENT else {}
+            found = {name: values[name] for name in ("settings", "bundle") if name in values}
+            if values.get("event") == "forgotten":
+                noted = found
+            elif path in old:
+                told = found or told
+    return told or noted
 
 
 def _end(fd: int, path: Path, known: Place | None) -> tuple[int, int]:

@@ -13,6 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +73,19 @@ def configured_of(record: Record) -> Configured | None:
     Raises:
         ValueError: When it is not understood: another version may have written it.
     """
-    values = told_of(record)
+    return _configured(told_of(record))
+
+
+def noted_by(record: Record) -> Configured | None:
+    """The configuration that counted before what is left of a journal, where this record tells what went and is
+    understood."""
+    values = json.loads(record.header) if record.kind is Kind.EVENT else {}
+    with suppress(ValueError):  # another version wrote it
+        return _configured(values if values.get("event") == "forgotten" else None)
+    return None
+
+
+def _configured(values: dict[str, Any] | None) -> Configured | None:
     if values is None or "settings" not in values:
         return None
     return Configured(Config.restored(values["settings"]).advising, values["bundle"])

@@ -47,7 +47,7 @@ from live_specd.memory import Memory, limit
 from live_specd.outbox import Outbox
 from live_specd.publisher import Publisher
 from live_specd.records import Damage, Kind, Record
-from live_specd.reload import Crew, NotTaken, Reload, Seat, record_of, refusal_record, told_of
+from live_specd.reload import Crew, NotTaken, Reload, Seat, noted_by, record_of, refusal_record, told_of
 from live_specd.rounds import Rounds
 from live_specd.translate import Translator
 from live_specd.watchman import Watchman
@@ -155,6 +155,8 @@ class Service:
                 self._journalled.add(record.header.decode())
             elif isinstance(record, Record):
                 self._alarms.recall(record)
+                if self._reader.number == 0 and (before := noted_by(record)) is not None:
+                    self._advisor.handle(before, now_s=record.at_ns / 1e9)
             yield record
 
     def recover(self, stop: threading.Event) -> None:
@@ -361,12 +363,8 @@ class Service:
         self._inference.poll(0.0)
 
     def begin(self) -> None:
-        """Write down what must be on record before anything comes in."""
+        """Write down what must be on record before anything comes in, the start itself, its model and configuration."""
         self.rounds.look_at_locks()
-        self._started()
-
-    def _started(self) -> None:
-        """A start is a record of the journal: which model, which configuration, and that there was a start at all."""
         self._journal.append(Kind.EVENT, record_of("started", self._seat.newest, self._source))
 
     def _look_at_reload(self) -> None:

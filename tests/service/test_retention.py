@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -12,11 +13,15 @@ from pathlib import Path
 import pytest
 from helpers.daemons import Daemon, Field, free_port
 from helpers.journals import record_night
+from helpers.night import config
 from helpers.waiting import until
 from live_specd import journal as journals
 from live_specd.ballast import FILE, RESERVE_BYTES
 from live_specd.journal_contents import rebuilt
 from live_specd.records import Kind, Record, read_journal, segments
+from live_specd.reload import Crew, record_of
+from simulation.stand_ins import CONFIG, MODEL, SurrogateInference, stand_ins
+from simulation.world import World
 
 from live_spec.client import Feed
 
@@ -121,3 +126,30 @@ def test_row_disk_full_messages_wait_and_a_daemon_starts_and_says_so(
         finally:
             daemon.stop()
     assert "gap" not in daemon.log
+
+
+def test_what_is_left_of_a_journal_is_gone_through_with_the_configuration_of_the_time(tmp_path: Path) -> None:
+    """It was in a segment that went, and the file has another one by now."""
+    world = World(0, calm=True)
+    folder, now_ns, earlier = tmp_path / "record", [10], config(kind="sn2", apsn2=1234.0)
+    crew = Crew(earlier, MODEL, SurrogateInference(lambda: 0.0, world.rng, 0.0))  # type: ignore[arg-type]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journals, "SEGMENT_BYTES", 1)
+        journal = journals.Journal(folder, lambda: now_ns[0])
+        journal.append(Kind.EVENT, record_of("started", crew, "LIVE"))
+        for at_ns in (20, 30, 40):
+            now_ns[0] = at_ns
+            journal.append(Kind.EVENT, b'{"event":"override"}')
+        assert len(journal.forget(25)) == 1
+        assert len(journal.forget(35)) == 1  # none of those that go tells of it now
+        journal.close()
+    last = [record for record in read_journal(folder) if isinstance(record, Record)][-1]
+    with stand_ins(world.disks, world.disks[1].connect, lambda: world.now_s):
+        again = journals.Journal(world.daemon.folder, lambda: 0)
+        again.append(Kind.EVENT, last.header)
+        again.close()
+        world.disks[1].kill()
+        world.daemon.boot()
+        assert world.daemon.service._advisor.config.sha == earlier.sha != CONFIG.sha
+        world.disks[1].kill()
+    shutil.rmtree(world.folder)
