@@ -58,7 +58,7 @@ class FibreRow:
     photon_share: float | None = None
     """Share of that label's variance that falls with light: photon noise and what goes with it; the rest is floor."""
     floor: float | None = None
-    """Sigma of that label without photon noise."""
+    """Sigma of that label that no light takes away."""
     flux_ratio: float | None = None
     """Flux of the last exposure over what the fibre's earlier ones lead to expect; ``None`` before the second."""
     distance: float | None = None

@@ -63,19 +63,15 @@ def as_svg(screen: Screen, width: int) -> str:
     """The screen as a picture that needs no other file."""
     # The standard frame names web fonts; a reader without network has fonts of its own.
     frame = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
-    console = _recorded(screen, width)
+    console = Console(file=io.StringIO(), record=True, force_terminal=True, color_system="truecolor", width=width)
+    console.print(screen)
     return console.export_svg(title="live-spec monitor", code_format=frame, unique_id="live-spec")
 
 
 def as_html(screen: Screen, width: int) -> str:
-    """The screen as a page that needs no other file."""
-    return _recorded(screen, width).export_html(inline_styles=True)
-
-
-def _recorded(screen: Screen, width: int) -> Console:
-    console = Console(file=io.StringIO(), record=True, force_terminal=True, color_system="truecolor", width=width)
-    console.print(screen)
-    return console
+    """The same picture as a page that needs no other file; Rich's own pages lose what is reversed: a DEMO, a STALE."""
+    head = '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>live-spec monitor</title></head><body>'
+    return f"{head}\n{as_svg(screen, width)}\n</body></html>\n"
 
 
 def is_terminal() -> bool:

@@ -108,4 +108,4 @@ def _floor_words(floor_L: Array, goal_L: Array) -> str:
     label = LABELS[worst]
     digits = ".0f" if unit(label) == "K" else ".3f"
     remains, goal = (f"{value:{digits}}".removeprefix("0") for value in (floor_L[worst], goal_L[worst]))
-    return f"{symbol(label)}: {remains} without photon noise, goal {goal} {unit(label)}"
+    return f"{symbol(label)}: {remains} with any light, goal {goal} {unit(label)}"

@@ -171,8 +171,8 @@ def _reasons(row: FibreRow) -> list[tuple[str, str]]:
     reasons.append(("left", left))
     reasons.append(("rule", "a priority target" if row.counts else "no priority target: not counted"))
     if row.photon_share is not None and label is not None:
-        without = "" if row.floor is None else f"; {fmt.sigma(row.floor, label)} without it"
-        reasons.append((symbol(label), f"{fmt.percent(row.photon_share)} of the variance is photon noise{without}"))
+        stays = "" if row.floor is None else f"; {fmt.sigma(row.floor, label)} stays"
+        reasons.append((symbol(label), f"{fmt.percent(row.photon_share)} of the variance falls with light{stays}"))
     if row.flux_ratio is not None:
         reasons.append(("flux", f"{fmt.percent(row.flux_ratio)} of expected"))
     if row.distance is not None:

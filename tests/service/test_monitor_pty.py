@@ -226,11 +226,12 @@ def test_once_prints_a_whole_screen_and_exits(publish: Publish, endpoint: str) -
 
 
 def test_a_picture_needs_no_other_file(publish: Publish, endpoint: str, tmp_path: Path) -> None:
-    publish("continue")
+    publish("demo")
     picture = tmp_path / "screen.svg"
     page = tmp_path / "screen.html"
     subprocess.run(monitor(endpoint, "--svg", str(picture), "--html", str(page), "--size", "80x24"), check=True)
     assert "CONTINUE" in page.read_text("utf-8")
+    assert picture.read_text("utf-8") in page.read_text("utf-8")  # with the reversed header of a demo
     assert "src=" not in page.read_text("utf-8")
     svg = picture.read_text("utf-8")
     assert svg.startswith("<svg")

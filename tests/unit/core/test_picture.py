@@ -39,7 +39,7 @@ def test_a_target_held_up_by_the_network_says_by_which_label_and_how_much_would_
     play(advisor, [design(), *(exposure(n, [20.0] * 10) for n in range(1, 4))], Surrogate(floors={3: 0.06}))
     held = advisor.snapshot(source="LIVE").fibres[2]
     assert held.state == "out of reach"
-    assert held.why == "Fe: .057 without photon noise, goal .040 dex"
+    assert held.why == "Fe: .057 with any light, goal .040 dex"
     assert held.floor == pytest.approx(0.057, abs=0.0005)
     assert held.photon_share is not None
     assert held.photon_share > 0.65
