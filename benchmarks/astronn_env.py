@@ -65,11 +65,13 @@ def environment() -> Path:
     """The Python of an environment with astroNN; ``LIVE_SPEC_ASTRONN`` may name one that exists.
 
     Raises:
-        PeerFailed: When it cannot be installed.
+        PeerFailed: When it cannot be installed, or none is where it is named.
     """
     folder = Path(os.environ.get("LIVE_SPEC_ASTRONN") or cache_directory() / "astronn-env")
     python, complete = folder / "bin" / "python", folder / "complete"
-    if "LIVE_SPEC_ASTRONN" in os.environ or complete.exists():
+    if os.environ.get("LIVE_SPEC_ASTRONN") and not python.exists():
+        raise PeerFailed(f"LIVE_SPEC_ASTRONN names {folder}, where there is no bin/python")
+    if python.exists() and (os.environ.get("LIVE_SPEC_ASTRONN") or complete.exists()):
         return python
     print(f"installing {' '.join(PACKAGES)} into {folder} (2 GB, once)", file=sys.stderr)
     venv.create(folder, clear=True, with_pip=True)

@@ -102,11 +102,14 @@ def observed(
 
 
 def held_out_visits(engine: Engine, models: ModelSpectra, n_per_bin: int, seed: int) -> Iterator[Answers]:
-    """Every bin of S/N in turn: ``n_per_bin`` visits, log-uniform in S/N, of the same stars in every bin."""
+    """Every bin of S/N in turn: ``n_per_bin`` visits, log-uniform in S/N, of the same stars, seen the same way.
+
+    What differs from bin to bin is the light, not which model error and which bad pixels a star happened to have.
+    """
     rows_N = np.resize(np.random.default_rng((seed, 1)).permutation(len(models)), n_per_bin)
     for k, limits in enumerate(pairwise(SNR_EDGES)):
         snr_N = draw_snr(n_per_bin, limits, np.random.default_rng((seed, 1, k)))
-        yield observed(engine, models.flux_NP[rows_N], snr_N, models.label_NL[rows_N], rows_N, (seed, 2, k))
+        yield observed(engine, models.flux_NP[rows_N], snr_N, models.label_NL[rows_N], rows_N, (seed, 2))
 
 
 def precision_visits(engine: Engine, models: ModelSpectra, n: int, seed: int) -> Answers | None:

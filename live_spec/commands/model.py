@@ -11,6 +11,7 @@ import click
 if TYPE_CHECKING:
     from live_spec.nets.bundle import Bundle
 
+FOLDER = click.Path(path_type=Path, file_okay=False)
 BUNDLE = click.argument("path", type=click.Path(path_type=Path), required=False)
 
 
@@ -75,6 +76,42 @@ def known_answer(path: Path | None) -> None:
 
     answer = record(_path(path))
     click.echo(f"{_path(path) / FILE}: of bundle {answer.bundle}, {answer.passes} passes")
+
+
+@model.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--held-out", type=FOLDER, required=True, help="Shards of labelled spectra its network never saw.")
+@click.option("--out", type=FOLDER, required=True, help="For the new bundle.")
+@click.option(
+    "--spectra",
+    type=click.IntRange(1),
+    default=16_000,
+    show_default=True,
+    help="How many to observe, of all stars alike.",
+)
+@click.option("--snr", type=float, nargs=2, default=(20.0, 300.0), show_default=True, help="Least and most, per pixel.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
+def calibrate(path: Path, held_out: Path, out: Path, spectra: int, snr: tuple[float, float], seed: int) -> None:
+    """Measure anew, on stars with known labels, how true the sigmas of the bundle at PATH are; write the bundle to OUT.
+
+    The network stays as it is: sigmas of a network trained on models become those of an observatory's own stars.
+    """
+    import numpy as np
+
+    from live_spec.commands.model_spectra import observing, read_models
+    from live_spec.nets import known_answer
+    from live_spec.nets.finishing import calibrated
+
+    bundle, stars = _load(path), read_models(held_out)
+    seen = stars.observed(observing(stars), snr, spectra, np.random.default_rng(seed))
+    try:
+        new = calibrated(bundle, seen, f"{len(stars)} stars: {stars.origin}").save(out)
+    except ValueError as error:
+        raise click.ClickException(f"{held_out}: {error}") from None
+    known_answer.record(out)
+    click.echo(
+        f"{out}: {new.card.name}@{new.id}, {int(new.usable_L.sum())} of {len(new.usable_L)} labels usable for advice"
+    )
 
 
 def _path(path: Path | None) -> Path:

@@ -105,14 +105,20 @@ def make_bundle(
         Calibration.identity(N_LABELS),
         guard[1],
     )
-    with Engine(bundle, threads=threads) as engine:
+    return calibrated(bundle, held_out, held_out_name, threads=threads)
+
+
+def calibrated(bundle: Bundle, held_out: Spectra, held_out_name: str, *, threads: int | None = None) -> Bundle:
+    """The bundle with its sigmas calibrated anew, and each label judged anew, on spectra its network never saw.
+
+    Raises:
+        ValueError: If a label has too few of them at an S/N.
+    """
+    raw = replace(bundle, calibration=Calibration.identity(N_LABELS))
+    with Engine(raw, threads=threads) as engine:
         posterior = engine.predict(held_out.flux_NP, held_out.ivar_NP)
     snr_N = snr_per_pixel(held_out.flux_NP, held_out.ivar_NP)
     residual_NL = posterior.value_FL - held_out.label_NL
-    card = bundle.card.model_copy(
-        update={
-            "calibrated_on": held_out_name,
-            "label_cards": judge_labels(residual_NL, posterior.total_FL, snr_N, held_out),
-        }
-    )
-    return replace(bundle, card=card, calibration=Calibration.fit(residual_NL, posterior.total_FL, snr_N))
+    judged = judge_labels(residual_NL, posterior.total_FL, snr_N, held_out)
+    card = bundle.card.model_copy(update={"calibrated_on": held_out_name, "label_cards": judged})
+    return replace(raw, card=card, calibration=Calibration.fit(residual_NL, posterior.total_FL, snr_N))

@@ -25,6 +25,7 @@ NOT_JSON = {
     "config show": "prints the TOML itself",
     "config paths": "a path per line",
     "train": "reports progress; the bundle's card is its result",
+    "model calibrate": "writes a bundle; 'model info --json' is its card",
     "model verify": "the exit code is the answer",
     "model known-answer": "writes one JSON file",
     "simulate spectra": "writes files",

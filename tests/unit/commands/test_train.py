@@ -96,3 +96,22 @@ def test_folders_without_spectra_and_bad_durations_are_told(folder):
     odd = CliRunner().invoke(train, [str(folder / "r.toml"), "--data", str(folder)])
     assert "has no column 'logg'" in odd.output
     assert "with its unit" in run(folder, "--max-time", "90").output
+
+
+def test_a_bundle_is_calibrated_anew_on_other_stars(folder):
+    assert run(folder).exit_code == 0
+    arguments = ["calibrate", folder / "out/bundle", "--held-out", folder / "data", "--out", folder / "again"]
+    done = CliRunner().invoke(model, [str(one) for one in (*arguments, "--spectra", 1000, "--seed", 3)])
+    assert done.exit_code == 0, done.output
+    old, new = Bundle.load(folder / "out/bundle"), Bundle.load(folder / "again")
+    assert done.output.startswith(f"{folder / 'again'}: small@{new.id}, ")
+    assert new.id != old.id
+    assert new.card.calibrated_on == "60 stars: a test"
+    assert (new.calibration.factor_KL != old.calibration.factor_KL).any()
+    for name, matrix in old.weights.items():
+        np.testing.assert_array_equal(new.weights[name], matrix)
+    assert CliRunner().invoke(model, ["verify", str(folder / "again")]).exit_code == 0
+
+    few = CliRunner().invoke(model, [str(one) for one in (*arguments, "--spectra", 60)])
+    assert few.exit_code == 1
+    assert "needs 30 held-out spectra" in few.output
