@@ -95,6 +95,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.only is not None:
         return show(options.only)
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # a process for each core is enough
     with multiprocessing.get_context("spawn").Pool(options.jobs, ready) as pool:
         n_violations = worlds(pool, options.seed, options.n) if options.n else 0
         n_wrong = 0 if options.no_mutants else mutants(pool)

@@ -87,7 +87,8 @@ def apply(data: bytearray, change: tuple[int, bytes] | int) -> None:
         return
     offset, written = change
     if written:
-        data.extend(bytes(max(0, offset - len(data))))
+        if offset > len(data):
+            data.extend(bytes(offset - len(data)))
         data[offset : offset + len(written)] = written
 
 
@@ -232,8 +233,7 @@ class Disk:
     def sync(self, fd: int, path: Path) -> None:
         self.step(syncs=True)
         if path.is_dir():
-            self._names[path] = _listing(path)
-            self._folders |= {each for each in path.iterdir() if each.is_dir()}
+            self._names[path] = _listing(path, self._folders)
             return
         if self.is_full and fd not in self._fds:  # a file object of Python's: its writes are not seen here
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -250,9 +250,16 @@ class Disk:
         return connection
 
 
-def _listing(folder: Path) -> dict[str, int]:
+def _listing(folder: Path, folders: set[Path] | None = None) -> dict[str, int]:
+    """The files in a folder; the folders in it are put into ``folders``."""
+    files: dict[str, int] = {}
     with os.scandir(folder) as entries:
-        return {entry.name: entry.inode() for entry in entries if not entry.is_dir()}
+        for entry in entries:
+            if not entry.is_dir():
+                files[entry.name] = entry.inode()
+            elif folders is not None:
+                folders.add(folder / entry.name)
+    return files
 
 
 class SimulatedOs:
@@ -332,8 +339,9 @@ class _Handle:
         if self._disk.is_full and not self._disk.is_dead:
             raise apsw.FullError
         if self._is_alive():
-            apply(self._now, (offset, bytes(data)))
-            self._written.pending.append((offset, bytes(data)))
+            change = (offset, bytes(data))
+            apply(self._now, change)
+            self._written.pending.append(change)
 
     def xTruncate(self, length: int) -> None:
         if self._is_alive():
