@@ -15,7 +15,7 @@ import sys
 import threading
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import zmq
@@ -28,10 +28,12 @@ from live_spec.curve.keys import MAY_ASK, SecretKey
 from live_spec.events import OVERRIDE_ACTIONS, OVERRIDE_REASONS, OverrideRecorded
 from live_specd import sockets
 from live_specd.alarms import change_record
-from live_specd.health import Health
 from live_specd.journal import Journal
 from live_specd.keys import CONNECT, KEY, own_key
 from live_specd.records import Kind, Record
+
+if TYPE_CHECKING:
+    from live_specd.health import Health  # with its web server, of which a screen that asks has no need
 
 log = logging.getLogger("live_specd")
 
@@ -106,7 +108,7 @@ class Control(threading.Thread):
         health: Health | None = None,
     ) -> None:
         super().__init__(name="control", daemon=True)
-        self._journal, self._locks, self._health = journal, locks, health or Health()
+        self._journal, self._locks, self._health = journal, locks, health
         self.endpoint: str | None = endpoint(journal.folder)
         """Where it listens; ``None`` when it cannot."""
         self._over = threading.Event()
@@ -128,7 +130,8 @@ class Control(threading.Thread):
         generation = self._generation
         with contextlib.suppress(zmq.ZMQError):  # the context of a daemon that failed is gone
             while not self._over.is_set():
-                self._health.beat(self.name)
+                if self._health is not None:
+                    self._health.beat(self.name)
                 for socket, _ in poller.poll(100):
                     frames = socket.recv_multipart(copy=False)
                     socket.send(json.dumps(self._reply(frames, socket is self._remote)).encode())
@@ -136,7 +139,8 @@ class Control(threading.Thread):
                     generation = self._generation
                     sockets.cut(self._remote)
             self._close()
-        self._health.end(self.name)
+        if self._health is not None:
+            self._health.end(self.name)
 
     def stop(self) -> None:
         """End the thread and wait for it."""

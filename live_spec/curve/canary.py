@@ -9,7 +9,6 @@ import time
 from typing import Any, NamedTuple
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from live_spec.curve.door import show
 from live_spec.curve.keys import Role, SecretKey
@@ -63,6 +62,8 @@ def knock(bound: Bound, how: str | SecretKey, *, timeout_s: float = TIMEOUT_S) -
 
 
 def _outcome(monitor: zmq.Socket[Any], until_s: float) -> str:
+    from zmq.utils.monitor import recv_monitor_message  # brings asyncio, of which a screen has no need
+
     reached = False
     while (left_s := until_s - time.monotonic()) > 0:
         if not monitor.poll(int(1000 * left_s) + 1):
