@@ -98,6 +98,7 @@ def test_folders_without_spectra_and_bad_durations_are_told(folder):
     assert "with its unit" in run(folder, "--max-time", "90").output
 
 
+@pytest.mark.slow
 def test_a_bundle_is_calibrated_anew_on_other_stars(folder):
     assert run(folder).exit_code == 0
     arguments = ["calibrate", folder / "out/bundle", "--held-out", folder / "data", "--out", folder / "again"]
