@@ -207,6 +207,8 @@ def _standing(folder: Path, old: list[Path]) -> dict[str, Any]:
     there is none in them, as was noted when others went."""
     told, noted = dict[str, Any](), dict[str, Any]()
     for path in segments(folder):
+        if told and path not in old:
+            break  # what was noted earlier no longer counts: the rest need not be read
         for item in outlines(path):
             values = json.loads(item.header) if item.kind == Kind.EVENT else {}
             found = {name: values[name] for name in ("settings", "bundle") if name in values}

@@ -99,19 +99,25 @@ def calibrate(path: Path, held_out: Path, out: Path, spectra: int, snr: tuple[fl
     import numpy as np
 
     from live_spec.commands.model_spectra import observing, read_models
-    from live_spec.nets import known_answer
     from live_spec.nets.finishing import calibrated
 
     bundle, stars = _load(path), read_models(held_out)
     seen = stars.observed(observing(stars), snr, spectra, np.random.default_rng(seed))
     try:
-        new = calibrated(bundle, seen, f"{len(stars)} stars: {stars.origin}").save(out)
+        new = calibrated(bundle, seen, f"{len(stars)} stars: {stars.origin}")
     except ValueError as error:
         raise click.ClickException(f"{held_out}: {error}") from None
+    store(new, out)
+
+
+def store(bundle: Bundle, out: Path) -> None:
+    """Write a new bundle with its known answer, and say what it is worth."""
+    from live_spec.nets import known_answer
+
+    saved = bundle.save(out)
     known_answer.record(out)
-    click.echo(
-        f"{out}: {new.card.name}@{new.id}, {int(new.usable_L.sum())} of {len(new.usable_L)} labels usable for advice"
-    )
+    usable = int(saved.usable_L.sum())
+    click.echo(f"{out}: {saved.card.name}@{saved.id}, {usable} of {len(saved.usable_L)} labels usable for advice")
 
 
 def _path(path: Path | None) -> Path:

@@ -48,9 +48,9 @@ def train(
     import numpy as np
     import torch
 
+    from live_spec.commands.model import store
     from live_spec.commands.model_spectra import add_emulated, are_observed, observing, read_models
     from live_spec.labels import LABELS
-    from live_spec.nets import known_answer
     from live_spec.nets.bundle import TrainingCard
     from live_spec.nets.finishing import fit_guard, make_bundle
     from live_spec.nets.inputs import NOISELESS_SNR, fresh_inputs, stored_inputs
@@ -125,10 +125,8 @@ def train(
     bundle = make_bundle(
         recipe, network, labels, mean_spectrum_C, guard, normal, card,
         held_out_name=f"{len(held_out)} stars: {held_out.origin}", threads=threads,
-    ).save(out / "bundle")  # fmt: skip
-    known_answer.record(out / "bundle")
-    usable = int(bundle.usable_L.sum())
-    click.echo(f"{out / 'bundle'}: {bundle.card.name}@{bundle.id}, {usable} of {len(LABELS)} labels usable for advice")
+    )  # fmt: skip
+    store(bundle, out / "bundle")
 
 
 def _hold_out(models: ModelSpectra, recipe: Recipe) -> tuple[ModelSpectra, ModelSpectra]:

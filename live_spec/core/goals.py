@@ -30,6 +30,11 @@ class GoalTable:
     def fibre_F(self) -> NDArray[np.int32]:
         return np.array([fibre.fibre for fibre in self.fibres], dtype=np.int32)
 
+    @property
+    def limit_FL(self) -> NDArray[np.float64]:
+        """What a label is shown against: its goal, else what is watched."""
+        return np.where(np.isfinite(self.goal_FL), self.goal_FL, self.watch_FL)
+
     def __len__(self) -> int:
         return len(self.fibres)
 

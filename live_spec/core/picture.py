@@ -142,7 +142,7 @@ def _conditions(visit: Visit, judged: Judged | None) -> Conditions:
 
 def _fibres(visit: Visit, judged: Judged | None) -> tuple[FibreRow, ...]:
     goals = visit.goals
-    limit_FL = np.where(np.isfinite(goals.goal_FL), goals.goal_FL, goals.watch_FL)
+    limit_FL = goals.limit_FL
     shown = [label for label in LABELS if np.isfinite(limit_FL[:, INDEX[label]]).any()]
     judgements = [earlier for _, earlier in sorted(visit.judged.items())]
     later = _later(judged) if judged else []
@@ -206,7 +206,7 @@ def labels_of(
 ) -> tuple[dict[str, int | None], dict[str, tuple[float | None, ...]]]:
     """How far each label of one target has come: exposures left (``None`` for never), and sigma after each exposure."""
     goals, judged = visit.goals, visit.latest
-    limit_FL = np.where(np.isfinite(goals.goal_FL), goals.goal_FL, goals.watch_FL)
+    limit_FL = goals.limit_FL
     wanted = {label: column for label in LABELS if np.isfinite(limit_FL[row, column := INDEX[label]])}
     if judged is None:
         return {}, {}
