@@ -1,9 +1,9 @@
 """How uncertainties fall with light, network and surrogate beside one another, and how well the core foresees it.
 
 Simulated fields are read after 1, 2, 4, 8 and 16 equal exposures. A row per S/N, median over stars and five elements:
-what the network states for itself, and its total, after twice the light over before; the share of
-:func:`~live_spec.core.forecast.falling_share`; the error of the total foretold for four times the light with a floor
-that stays, and with the share that the core measures from the first exposure on.
+what the network states for itself, and its total, after twice the light over before; how much its own variance fell
+for what the photons' did; own over the floor of like stars with its scatter from star to star; error and scatter of the
+total foretold for four times the light with all of its own that stays, and with that floor.
 
     python benchmarks/light.py [--fields 6]
 """
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from machine import circumstances, report
 
-from live_spec.core.forecast import Sigmas, falling_share, sigmas
+from live_spec.core.forecast import Sigmas, sigmas, variances
 from live_spec.core.stars import StarLibrary, VisitSpectra, normalised_exposure
 from live_spec.evaluation.surrogate import read, true_field
 from live_spec.events import ExposureReduced, LabelPosterior, PredictLabels, Role
@@ -77,27 +77,30 @@ def rows(fields: list[list[Reading]]) -> dict[str, str]:
     """A row per S/N."""
     found: defaultdict[tuple[str, str], list[Array]] = defaultdict(list)
     for readings in fields:
-        first = readings[0][1]
         trusted_F = np.all([said.trusted_F for _, said in readings], axis=0)
-        # From the second reading on, for twice and for four times its light.
-        for (info_F, now), (_, twice), (later_F, later) in zip(readings[1:], readings[2:], readings[3:], strict=False):
-            stays, measured, truth_FL = sigmas(now), sigmas(now, falling_share(now, first)), sigmas(later).total_FL
+        for (info_F, now), (_, twice), (later_F, later) in zip(readings, readings[1:], readings[2:], strict=False):
+            own_FL, own_twice_FL = (np.add(*variances(said)[:2]) for said in (now, twice))
+            stays = sigmas(replace(now, floor_FL=np.full_like(now.floor_FL, np.nan)))
             columns = {
-                "own": sigmas(twice).floor_FL / stays.floor_FL,
-                "total": sigmas(twice).total_FL / stays.total_FL,
-                "share": np.broadcast_to(falling_share(now, first), truth_FL.shape),
-                "stays": 100 * error(stays, info_F, later_F, truth_FL),
-                "measured": 100 * error(measured, info_F, later_F, truth_FL),
+                "own": np.sqrt(own_twice_FL / own_FL),
+                "total": twice.total_FL / now.total_FL,
+                "share": (own_FL - own_twice_FL) / (variances(now)[2] - variances(twice)[2]),
+                "above": np.sqrt(own_FL) / now.floor_FL,
+                "stays": 100 * error(stays, info_F, later_F, later.total_FL),
+                "floor": 100 * error(sigmas(now), info_F, later_F, later.total_FL),
             }
             for low, high in pairwise(SNR_EDGES):
                 here_F = trusted_F & (info_F >= low**2) & (info_F < high**2)
                 for name, value_FL in columns.items():
                     found[f"{low} to {high}", name].append(value_FL[here_F][:, ELEMENTS].ravel())
-    middle = {cell: float(np.median(np.concatenate(values))) for cell, values in found.items()}
+    values = {cell: np.concatenate(parts) for cell, parts in found.items()}
+    middle = {cell: float(np.nanmedian(value)) for cell, value in values.items()}
+    spread = {cell: float(1.4826 * np.nanmedian(np.abs(value - middle[cell]))) for cell, value in values.items()}
     return {
-        snr: f"twice the light: own x {middle[snr, 'own']:.3f}, total x {middle[snr, 'total']:.3f}; share "
-        f"{middle[snr, 'share']:.2f}; foretold for four times: {middle[snr, 'stays']:+.0f} % with a floor that stays, "
-        f"{middle[snr, 'measured']:+.0f} % as measured"
+        snr: f"twice the light: own x {middle[snr, 'own']:.2f}, total x {middle[snr, 'total']:.2f}, share "
+        f"{middle[snr, 'share']:.2f}; own over floor {middle[snr, 'above']:.2f} +- {spread[snr, 'above']:.2f}; "
+        f"foretold for four times: own stays {middle[snr, 'stays']:+.0f} +- {spread[snr, 'stays']:.0f} %, "
+        f"floor {middle[snr, 'floor']:+.0f} +- {spread[snr, 'floor']:.0f} %"
         for snr in dict.fromkeys(snr for snr, _ in middle)
     }
 

@@ -3,7 +3,7 @@
 Each field size gets a daemon of its own (``live-spec serve``, the shipped bundle). Its exposures are sent one after the
 other, each when the advice on the last one has come; the time runs from the call that sends the spectra to the advice.
 
-    python benchmarks/scale.py [--fibres 30 300 3000 20000] [--exposures 4] [--passes 100]
+    python benchmarks/scale.py [--fibres 30 300 3000 20000] [--exposures 3] [--passes 100]
 """
 
 # Shape legend: F fibres, P pixels of the apStar grid.

@@ -187,8 +187,8 @@ class VisitEnded:
 class LabelPosterior:
     """Label values and 1-sigma uncertainties, each of shape (F, L); dex for abundances and log g, K for Teff.
 
-    ``total`` is epistemic, aleatoric and photon in quadrature after the bundle's calibration. NaN where nothing is
-    known.
+    ``total`` is epistemic, aleatoric and photon in quadrature after the bundle's calibration; ``floor`` is what no
+    light takes away of it, as stars with these labels have it. NaN where nothing is known.
     """
 
     value_FL: NDArray[np.float64]
@@ -196,6 +196,7 @@ class LabelPosterior:
     aleatoric_FL: NDArray[np.float64]
     photon_FL: NDArray[np.float64]
     total_FL: NDArray[np.float64]
+    floor_FL: NDArray[np.float64]
     trusted_F: NDArray[np.bool_]
     why_F: tuple[str, ...]
     """Why a spectrum is not trusted; empty for a trusted one."""

@@ -119,7 +119,7 @@ class _Heard:
         trusted_F[self.rows(self.answers[-1])] = self.answers[-1].posterior.trusted_F
         said_FL = np.broadcast_to(1 / ratio_L, shape[1:])
         rate_F, ones_FL, none_FL = self.info_EF.max(axis=0), np.ones(shape[1:]), np.zeros(shape[1:])
-        field = TrueField(self.design, rate_F, floor_FL, photon_FL, said_FL, trusted_F, ones_FL, none_FL)
+        field = TrueField(self.design, rate_F, floor_FL, photon_FL, said_FL, trusted_F, ones_FL, none_FL, ones_FL)
         fine_TF = np.cumsum(np.repeat(self.info_EF / READS, READS, axis=0), axis=0)
         return Visit(field, self.sky, self.info_EF, cumulative_EF, self.exposures, fine_TF)
 

@@ -9,7 +9,7 @@ from math import ceil
 import numpy as np
 
 from live_spec.config import Rule
-from live_spec.core.forecast import p_at_goal, projected_total
+from live_spec.core.forecast import p_at_goal, projected
 from live_spec.core.goals import GoalTable
 from live_spec.core.rules import Decision
 from live_spec.core.visit import Judged
@@ -105,8 +105,8 @@ def contributions(judged: Judged, goals: GoalTable) -> tuple[Contribution, ...]:
     best = float(rate.common_E.max(initial=0.0))
     if best > 0 and rate.common_E.mean() < best:
         lost_light = float((best - rate.common_E).sum())
-        clear_FL = projected_total(judged.sigma, rate, lost_light)
-        clear_F = p_at_goal(clear_FL, judged.sigma.relative_error_FL, goals.goal_FL) >= 0.5
+        clear = projected(judged.sigma, rate, lost_light)
+        clear_F = p_at_goal(clear.total_FL, judged.sigma.relative_error_FL, goals.goal_FL) >= 0.5
         waiting_F = standing.is_in(TargetState.SOON, TargetState.LATER) & priority_F
         light = 100 * (1 - rate.common_E.mean() / best)
         add(

@@ -2,10 +2,10 @@ r"""What more exposures would bring: information rates, projected uncertainties,
 
 The information of a star is :math:`W = (S/N)^2` per pixel and grows by :math:`r_f\,c` with each exposure, :math:`r_f`
 the fibre's own rate and :math:`c` a common mode (cloud, seeing) shared by the field, see
-:mod:`live_spec.core.conditions`. Of the uncertainty the photon part follows it, and so does a share :math:`s` of what
-the network states for itself, to which a noisy spectrum is a harder one; see :func:`falling_share`:
+:mod:`live_spec.core.conditions`. All of the uncertainty follows it that is above the floor of like stars, the photon
+part and what the network states for itself alike, to which a noisy spectrum is a harder one:
 
-.. math:: \sigma^2_{total}(W') = \sigma^2_{own} - s\,\sigma^2_{photon} + (1 + s)\,\sigma^2_{photon}\,W / W'
+.. math:: \sigma^2_{total}(W') = \sigma^2_{floor} + (\sigma^2_{total} - \sigma^2_{floor})\,W / W'
 
 The future common mode is a distribution, so every forecast is one too.
 """
@@ -34,12 +34,8 @@ much again for all stars together."""
 PASSES_KURTOSIS = 0.65
 """Excess kurtosis of the passes of the shipped network: with it the error of sigma is the one that was measured, from
 16 to 400 passes (benchmarks/passes.md)."""
-FALLING_SHARE = 0.45
-"""Of the photon variance so much falls along in what the network states for itself: five elements of the shipped
-network, at every S/N (benchmarks/light.py). The prior of what is measured in the visit."""
-FALLING_WEIGHT = 0.5
-"""Worth of that prior: seven faint stars whose light doubled, each of which knows its own share to 0.4 and the prior to
-0.15, the scatter from label to label."""
+FLOOR_ERROR = 0.1
+"""Relative error of a star's floor, as like stars have it (benchmarks/light.py)."""
 NODES, LATTICE_STEP = 21, 13
 """Neighbouring Fibonacci numbers."""
 CERTAIN = 1e-12
@@ -157,49 +153,26 @@ class Sigmas:
         return Sigmas(self.floor_FL[at], self.photon_FL[at], self.own_error_FL[at])
 
 
-def sigmas(posterior: LabelPosterior, falling_L: Array | float = 0.0) -> Sigmas:
-    """Split the calibrated total; the calibration factor scales all parts alike.
+def sigmas(posterior: LabelPosterior) -> Sigmas:
+    """Split the calibrated total into the floor and the rest; the calibration factor scales all parts alike.
 
-    Args:
-        falling_L: What falls with light of the network's own variance, over the photon variance.
+    The floor is at most what the network states for itself now, and that where the bundle knows none.
     """
-    own_FL, photon_FL = _variances(posterior)
-    falls_FL = np.minimum(falling_L * photon_FL, own_FL)
-    raw_FL = np.sqrt(posterior.epistemic_FL**2 + posterior.aleatoric_FL**2 + posterior.photon_FL**2)
-    share_FL = np.divide(posterior.epistemic_FL, raw_FL, out=np.zeros_like(raw_FL), where=raw_FL > 0) ** 2
+    epistemic_FL, aleatoric_FL, photon_FL = variances(posterior)
+    own_FL = epistemic_FL + aleatoric_FL
+    total_FL = own_FL + photon_FL
+    floor_FL = np.minimum(np.where(np.isnan(posterior.floor_FL), np.inf, posterior.floor_FL**2), own_FL)
+    share_FL = np.divide(epistemic_FL, total_FL, out=np.zeros_like(total_FL), where=total_FL > 0)
     error_FL = np.hypot(CALIBRATION_ERROR, share_FL * error_of_sigma(posterior.passes))
-    return Sigmas(np.sqrt(own_FL - falls_FL), np.sqrt(photon_FL + falls_FL), error_FL)
+    return Sigmas(np.sqrt(floor_FL), np.sqrt(total_FL - floor_FL), error_FL)
 
 
-def falling_share(now: LabelPosterior, first: LabelPosterior | None) -> Array:
-    """How much the network's own variance falls with the photon variance, per unit of that and label, shape (L,).
-
-    The slope over the stars that were trusted both times, each in units of its first total variance, with the shipped
-    network's as a prior; from 0 to 1. Of single stars it foretells less than the mean of all does.
-
-    Args:
-        now: Of the same stars as ``first``, with more light.
-        first: What was said after the visit's first exposure; ``None``: nothing to compare with.
-    """
-    if first is None:
-        return np.full(now.total_FL.shape[1], FALLING_SHARE)
-    own_FL, photon_FL = _variances(first)
-    own_now_FL, photon_now_FL = _variances(now)
-    trusted_F1 = (first.trusted_F & now.trusted_F)[:, None]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        own_fell_FL = np.where(trusted_F1, (own_FL - own_now_FL) / (own_FL + photon_FL), np.nan)
-        photon_fell_FL = np.where(trusted_F1, (photon_FL - photon_now_FL) / (own_FL + photon_FL), np.nan)
-    covariance_L = FALLING_WEIGHT * FALLING_SHARE + np.nansum(own_fell_FL * photon_fell_FL, axis=0)
-    variance_L = FALLING_WEIGHT + np.nansum(photon_fell_FL**2, axis=0)
-    return np.asarray((covariance_L / variance_L).clip(0.0, 1.0))
-
-
-def _variances(posterior: LabelPosterior) -> tuple[Array, Array]:
-    """Calibrated variances of the network's own and of the photons, each (F, L)."""
-    own_FL, photon_FL = posterior.epistemic_FL**2 + posterior.aleatoric_FL**2, posterior.photon_FL**2
-    raw_FL = own_FL + photon_FL
+def variances(posterior: LabelPosterior) -> tuple[Array, Array, Array]:
+    """Calibrated variances: epistemic, aleatoric and of the photons, each (F, L); NaN where nothing is known."""
+    raw = [part**2 for part in (posterior.epistemic_FL, posterior.aleatoric_FL, posterior.photon_FL)]
+    raw_FL = raw[0] + raw[1] + raw[2]
     factor_FL = np.divide(posterior.total_FL**2, raw_FL, out=np.full_like(raw_FL, np.nan), where=raw_FL > 0)
-    return factor_FL * own_FL, factor_FL * photon_FL
+    return factor_FL * raw[0], factor_FL * raw[1], factor_FL * raw[2]
 
 
 def error_of_sigma(n_passes: int, kurtosis: float = PASSES_KURTOSIS) -> float:
@@ -224,11 +197,17 @@ def p_within(total_FL: Array, relative_error_FL: Array, goal_FL: Array, offset: 
     return np.where(np.isfinite(goal_FL), np.nan_to_num(p_FL, nan=0.0), 1.0)
 
 
-def projected_total(sigma: Sigmas, rate: Rates, units: float | Array) -> Array:
-    """Total uncertainties after ``units`` more mean exposures' worth of light, shape (F, L); (G, F, L) for (G, 1)."""
+def projected(sigma: Sigmas, rate: Rates, units: float | Array) -> Sigmas:
+    """After ``units`` more mean exposures' worth of light, each part (F, L); (G, F, L) for (G, 1).
+
+    What a star's floor is taken for is off by :data:`FLOOR_ERROR`, which shows the more the more light has come.
+    """
     later_F = rate.info_F + units * rate.rate_F
-    share_F = np.divide(rate.info_F, later_F, out=np.ones_like(later_F), where=later_F > 0)
-    return np.sqrt(sigma.floor_FL**2 + sigma.photon_FL**2 * share_F[..., None])
+    share_FL = np.divide(rate.info_F, later_F, out=np.ones_like(later_F), where=later_F > 0)[..., None]
+    stays_FL, falls_FL = sigma.floor_FL**2, sigma.photon_FL**2 * share_FL
+    with np.errstate(invalid="ignore", divide="ignore"):
+        error_FL = FLOOR_ERROR * (1.0 - share_FL) * stays_FL / (stays_FL + falls_FL)
+    return Sigmas(sigma.floor_FL, np.sqrt(falls_FL), np.hypot(sigma.own_error_FL, np.nan_to_num(error_FL)))
 
 
 def quorum(sigma: Sigmas, rate: Rates, goal_FL: Array, n_more: int) -> Array:
@@ -237,8 +216,8 @@ def quorum(sigma: Sigmas, rate: Rates, goal_FL: Array, n_more: int) -> Array:
     Mixed over what all targets share: the common mode of the exposures to come and the common error of the calibration.
     """
     light_G, offset_G = _shared_nodes().T
-    total_GFL = projected_total(sigma, rate, rate.future.quantiles(n_more, light_G)[:, None])
-    p_GF = p_at_goal(total_GFL, sigma.own_error_FL, goal_FL, CALIBRATION_ERROR * offset_G[:, None, None])
+    later = projected(sigma, rate, rate.future.quantiles(n_more, light_G)[:, None])
+    p_GF = p_at_goal(later.total_FL, later.own_error_FL, goal_FL, CALIBRATION_ERROR * offset_G[:, None, None])
     return quorum_distribution(p_GF, np.full(len(p_GF), 1 / len(p_GF)))
 
 
@@ -264,8 +243,8 @@ def finish(sigma: Sigmas, rate: Rates, goal_FL: Array, share: float) -> Finish:
         """Light, in mean exposures, at which the expected share is reached; inf beyond the horizon."""
 
         def reached(units: float) -> bool:
-            total_FL = projected_total(sigma, rate, units)
-            return bool(p_at_goal(total_FL, sigma.own_error_FL, goal_FL, offset).mean() >= share)
+            later = projected(sigma, rate, units)
+            return bool(p_at_goal(later.total_FL, later.own_error_FL, goal_FL, offset).mean() >= share)
 
         low, high = 0.0, float(HORIZON)
         if reached(low):

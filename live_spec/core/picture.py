@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from live_spec.config import Config
-from live_spec.core.forecast import exposures_left_per_label, p_at_goal, p_within, projected_total
+from live_spec.core.forecast import exposures_left_per_label, p_at_goal, p_within, projected
 from live_spec.core.visit import Judged, Visit
 from live_spec.core.watch import throughput
 from live_spec.events import Advice, TargetState
@@ -220,7 +220,7 @@ def _later(judged: Judged) -> list[NDArray[np.float64]]:
     """Uncertainties after each further exposure up to the cap, each of shape (F, L)."""
     asked = judged.asked
     more = range(1, min(asked.progress.cap - asked.progress.exposure, MOST_LATER) + 1)
-    return [projected_total(judged.sigma, asked.rates, float(asked.rates.future.moments(n)[0])) for n in more]
+    return [projected(judged.sigma, asked.rates, float(asked.rates.future.moments(n)[0])).total_FL for n in more]
 
 
 def _number(value: float) -> float | None:

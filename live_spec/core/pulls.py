@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from live_spec.core.forecast import sigmas
+from live_spec.core.forecast import variances
 from live_spec.events import LabelsPredicted
 from live_spec.labels import LABELS
 
@@ -33,9 +33,9 @@ def half_pulls(one: LabelsPredicted, other: LabelsPredicted) -> Array:
     _, at_one, at_other = np.intersect1d(one.fibre_F, other.fibre_F, return_indices=True)
     trusted_F = one.posterior.trusted_F[at_one] & other.posterior.trusted_F[at_other]
     difference_FL = one.posterior.value_FL[at_one] - other.posterior.value_FL[at_other]
-    photon_FL = np.hypot(sigmas(one.posterior).photon_FL[at_one], sigmas(other.posterior).photon_FL[at_other])
+    variance_FL = variances(one.posterior)[2][at_one] + variances(other.posterior)[2][at_other]
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray((difference_FL / photon_FL)[trusted_F])
+        return np.asarray((difference_FL / np.sqrt(variance_FL))[trusted_F])
 
 
 class PullMonitor:

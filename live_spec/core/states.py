@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from live_spec.core.forecast import Rates, Sigmas, exposures_left, p_at_goal, projected_total
+from live_spec.core.forecast import Rates, Sigmas, exposures_left, p_at_goal, projected
 from live_spec.events import LabelPosterior, TargetState
 from live_spec.labels import LABELS, symbol, unit
 
@@ -59,8 +59,8 @@ def judge(
     """
     p_F = p_at_goal(sigma.total_FL, sigma.relative_error_FL, goal_FL)
     left_F = exposures_left(sigma, rate, goal_FL, confidence)
-    best_FL = projected_total(sigma, rate, rate.future.quantile(max(remaining, 0), FAVOURABLE))
-    hopeful_F = p_at_goal(best_FL, sigma.relative_error_FL, goal_FL) >= 0.5
+    best = projected(sigma, rate, rate.future.quantile(max(remaining, 0), FAVOURABLE))
+    hopeful_F = p_at_goal(best.total_FL, sigma.relative_error_FL, goal_FL) >= 0.5
     with np.errstate(invalid="ignore"):
         floored_F: NDArray[np.bool_] = np.any(sigma.floor_FL >= goal_FL, axis=1)
     states: list[TargetState] = []

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from live_spec.config import Config, Rule
 from live_spec.core.doubts import input_doubts
-from live_spec.core.forecast import Rates, Sigmas, falling_share, rates, sigmas
+from live_spec.core.forecast import Rates, Sigmas, rates, sigmas
 from live_spec.core.goals import GoalTable, assign_goals
 from live_spec.core.progress import Progress, progress
 from live_spec.core.rules import Decision, Situation, decide
@@ -237,7 +237,7 @@ class Visit:
         asked = self.asked[event.exposure] = replace(asked, doubts=(*asked.doubts, *since))
         posterior, snr_F = self._spread(event)
         before = [judged for number, judged in self.judged.items() if number != event.exposure]
-        sigma = sigmas(posterior, falling_share(posterior, before[0].posterior if before else None))
+        sigma = sigmas(posterior)
         standing = judge(
             posterior,
             sigma,
@@ -318,6 +318,6 @@ class Visit:
         snr_F[at_F], distance_F[at_F] = event.snr_F, source.distance_F
         posterior = LabelPosterior(
             table(source.value_FL), table(source.epistemic_FL), table(source.aleatoric_FL), table(source.photon_FL),
-            table(source.total_FL), trusted_F, tuple(why.values()), distance_F, source.passes,
+            table(source.total_FL), table(source.floor_FL), trusted_F, tuple(why.values()), distance_F, source.passes,
         )  # fmt: skip
         return posterior, snr_F

@@ -9,12 +9,13 @@ network's do, star by star and all together.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from live_spec.core.forecast import CALIBRATION_ERROR, FALLING_SHARE, error_of_sigma
+from live_spec.core.forecast import CALIBRATION_ERROR, FLOOR_ERROR, error_of_sigma
 from live_spec.events import DesignLoaded, Fibre, LabelPosterior, LabelsPredicted, PredictLabels
 from live_spec.labels import INDEX, N_LABELS
 
@@ -26,11 +27,15 @@ PHOTON_AT_100: Final = {"teff": 12.0, "logg": 0.03, "fe_h": 0.010, "mg_h": 0.014
 OTHER_PHOTON: Final = 0.03
 FLOOR_SHARE: Final = 1.0
 """Floor of a typical star over its photon sigma at S/N 100."""
+FLOOR_SCATTER: Final = 0.2
+"""Scatter of ln(floor) from star to star and label to label; what like stars have tells all but FLOOR_ERROR of it."""
 EPISTEMIC_SHARE: Final = 0.7
 """Epistemic part of the floor: half of its variance."""
+FALLING_SHARE: Final = 0.45
+"""Of the photon variance so much is stated once more as the network's own: five elements of the shipped network, at
+every S/N (benchmarks/light.py)."""
 FALLING_SCATTER: Final = 0.2
-"""Scatter of ln(falling share) from star to star and label to label: small, as a star's own share up to now foretells
-its share to come no better than the mean of all stars does."""
+"""Scatter of ln(falling share) from star to star and label to label."""
 PASSES: Final = 100
 UNTRUSTED: Final = 0.03
 SLOPE_H: Final = -0.426
@@ -59,6 +64,8 @@ class TrueField:
     """The same for the epistemic part alone, on top: a standard deviation from finitely many passes."""
     falling_FL: Array
     """What falls with light and is stated as the network's own, over what is stated as photon variance."""
+    floor_over_true_FL: Array
+    """What the network will say of the floor over the truth, before the error of its calibration."""
 
     def total_FL(self, info_F: Array) -> Array:
         """True total sigma at accumulated information."""
@@ -86,7 +93,8 @@ def true_field(visit: str, n_fibres: int, plan: int, exposure_s: float, rng: np.
         photon_L[INDEX[label]] = sigma
     star_F = np.exp(rng.normal(0.0, 0.25, n_fibres)) * np.where(programs == "mwm_halo", 1.4, 1.0)
     photon_FL = photon_L * star_F[:, None] * np.exp(rng.normal(0.0, 0.10, (n_fibres, N_LABELS)))
-    floor_FL = FLOOR_SHARE * photon_L * np.exp(rng.normal(0.0, 0.20, (n_fibres, N_LABELS)))
+    floor_FL = FLOOR_SHARE * photon_L * np.exp(rng.normal(0.0, FLOOR_SCATTER, (n_fibres, N_LABELS)))
+    told = 1.0 - (FLOOR_ERROR / FLOOR_SCATTER) ** 2
     own = rng.normal(0.0, CALIBRATION_ERROR, (n_fibres, N_LABELS))
     common = rng.normal(0.0, CALIBRATION_ERROR)
     return TrueField(
@@ -98,6 +106,8 @@ def true_field(visit: str, n_fibres: int, plan: int, exposure_s: float, rng: np.
         trusted_F=rng.random(n_fibres) >= UNTRUSTED,
         epistemic_over_true_FL=np.exp(rng.spawn(1)[0].normal(0.0, error_of_sigma(PASSES), (n_fibres, N_LABELS))),
         falling_FL=FALLING_SHARE * np.exp(rng.spawn(1)[0].normal(0.0, FALLING_SCATTER, (n_fibres, N_LABELS))),
+        floor_over_true_FL=(floor_FL / (FLOOR_SHARE * photon_L)) ** (told - 1.0)
+        * np.exp(rng.spawn(1)[0].normal(0.0, FLOOR_ERROR * sqrt(told), (n_fibres, N_LABELS))),
     )
 
 
@@ -111,13 +121,14 @@ def read(field: TrueField, request: PredictLabels) -> LabelsPredicted:
     falling_FL = field.falling_FL[row_F]
     photon_FL = field.photon_FL[row_F] * (100.0 / np.sqrt(info_F))[:, None] / np.sqrt(1.0 + falling_FL)
     aleatoric_FL = np.sqrt((1 - EPISTEMIC_SHARE**2) * floor_FL**2 + falling_FL * photon_FL**2)
-    trusted_F = field.trusted_F[row_F]
+    trusted_F, said_over_true_FL = field.trusted_F[row_F], field.said_over_true_FL[row_F]
     posterior = LabelPosterior(
         value_FL=rng.normal(0.0, photon_FL),  # what photons do; the rest of the error is the same each time
         epistemic_FL=epistemic_FL,
         aleatoric_FL=aleatoric_FL,
         photon_FL=photon_FL,
-        total_FL=field.said_over_true_FL[row_F] * np.sqrt(epistemic_FL**2 + aleatoric_FL**2 + photon_FL**2),
+        total_FL=said_over_true_FL * np.sqrt(epistemic_FL**2 + aleatoric_FL**2 + photon_FL**2),
+        floor_FL=said_over_true_FL * field.floor_over_true_FL[row_F] * floor_FL,
         trusted_F=trusted_F,
         why_F=tuple("" if trusted else "unlike the training set" for trusted in trusted_F),
         distance_F=np.full(len(row_F), np.nan),

@@ -22,6 +22,7 @@ from safetensors.numpy import load, save
 
 from live_spec.labels import LABELS, unit
 from live_spec.nets.calibration import Calibration
+from live_spec.nets.floor import Floor
 from live_spec.nets.guard import Guard
 from live_spec.nets.networks import Network, build_network, load_weights
 from live_spec.nets.normalise import LabelNormaliser
@@ -114,6 +115,8 @@ class BundleCard(_Part):
     """Whether the predicted variance already holds the photon noise, so that it must not be added again."""
     calibrated_on: str = ""
     """The held-out spectra of the calibration; empty: not calibrated."""
+    floor: Floor | None = None
+    """``None``: not measured; what the network states for itself is then taken to stay."""
     guard: GuardCard | None = None
     label_cards: dict[str, LabelCard]
     training: TrainingCard

@@ -58,14 +58,14 @@ class _Rows:
     """The answer while it is being filled in; every row is written by one thread, once."""
 
     table: NDArray[np.float64]
-    """Value, epistemic, aleatoric, photon and total, shape (5, F, L)."""
+    """Value, epistemic, aleatoric, photon, total and floor, shape (6, F, L)."""
     trusted_F: NDArray[np.bool_]
     why_F: list[str]
     distance_F: NDArray[np.float64]
 
     @classmethod
     def empty(cls, n_fibres: int) -> _Rows:
-        table, unknown_F = np.full((5, n_fibres, N_LABELS), np.nan), np.full(n_fibres, np.nan)
+        table, unknown_F = np.full((6, n_fibres, N_LABELS), np.nan), np.full(n_fibres, np.nan)
         return cls(table, np.zeros(n_fibres, np.bool_), [NO_PIXELS] * n_fibres, unknown_F)
 
 
@@ -208,9 +208,10 @@ class Engine:
         groups = [slice(first, first + size) for first in range(0, n, size)]
         for _ in self._pool.map(lambda here: self._fill(rows, flux_FP[here], ivar_FP[here], here.start), groups):
             pass
-        value, epistemic, aleatoric, photon, total = rows.table
+        value, epistemic, aleatoric, photon, total, floor = rows.table
+        why_F = tuple(rows.why_F)
         return LabelPosterior(
-            value, epistemic, aleatoric, photon, total, rows.trusted_F, tuple(rows.why_F), rows.distance_F, self.passes
+            value, epistemic, aleatoric, photon, total, floor, rows.trusted_F, why_F, rows.distance_F, self.passes
         )
 
     def _fill(self, rows: _Rows, flux_GP: NDArray[np.floating], ivar_GP: NDArray[np.floating], first: int) -> None:
@@ -231,7 +232,9 @@ class Engine:
             variance_GL = variance_GL + photon_GL**2
         total_GL = self.bundle.calibration.apply(np.sqrt(variance_GL), snr_G)
         at = first + usable
-        table = np.stack([value_GL, epistemic_GL, aleatoric_GL, photon_GL, total_GL])
+        floor = self.bundle.card.floor
+        floor_GL = np.full_like(total_GL, np.nan) if floor is None else floor.apply(value_GL)
+        table = np.stack([value_GL, epistemic_GL, aleatoric_GL, photon_GL, total_GL, floor_GL])
         rows.table[:, at] = np.where(np.isfinite(table), table, np.nan)
         rows.distance_F[at], distrust = self._distrust(x_GC, ivar_GC, value_GL)
         for i, (row, why) in enumerate(zip(at, distrust, strict=True)):

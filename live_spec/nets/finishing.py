@@ -15,6 +15,7 @@ from live_spec.labels import ATMOSPHERE, INDEX, LABELS, N_LABELS
 from live_spec.nets.bundle import Bundle, BundleCard, GuardCard, LabelCard, MaskCard, NetworkCard, TrainingCard
 from live_spec.nets.calibration import Calibration
 from live_spec.nets.engine import Engine
+from live_spec.nets.floor import Floor
 from live_spec.nets.guard import Guard, principal_components
 from live_spec.nets.inputs import Spectra
 from live_spec.nets.networks import Network
@@ -120,5 +121,8 @@ def calibrated(bundle: Bundle, held_out: Spectra, held_out_name: str, *, threads
     snr_N = snr_per_pixel(held_out.flux_NP, held_out.ivar_NP)
     residual_NL = posterior.value_FL - held_out.label_NL
     judged = judge_labels(residual_NL, posterior.total_FL, snr_N, held_out)
-    card = bundle.card.model_copy(update={"calibrated_on": held_out_name, "label_cards": judged})
-    return replace(raw, card=card, calibration=Calibration.fit(residual_NL, posterior.total_FL, snr_N))
+    calibration = Calibration.fit(residual_NL, posterior.total_FL, snr_N)
+    own_NL = calibration.apply(np.hypot(posterior.epistemic_FL, posterior.aleatoric_FL), snr_N)
+    floor = Floor.fit(posterior.value_FL, own_NL, snr_N)
+    card = bundle.card.model_copy(update={"calibrated_on": held_out_name, "floor": floor, "label_cards": judged})
+    return replace(raw, card=card, calibration=calibration)

@@ -18,7 +18,9 @@ from live_spec.wire.messages import BadMessage, canonical, sentence, shorten
 Pair = tuple[bytes, bytes]
 CHECK = b'{"kind":"check"}'
 """Header of the request for the known answer; what comes back is no answer to a question."""
-TABLES = ("value", "epistemic", "aleatoric", "photon", "total")
+TABLES = ("value", "epistemic", "aleatoric", "photon", "total", "floor")
+LATER = ("floor", "distance")
+"""Columns that answers of earlier versions have not."""
 
 
 def request_key(request: PredictLabels) -> str:
@@ -74,10 +76,11 @@ def answer_from_bytes(header: bytes, body: bytes) -> tuple[str, LabelsPredicted 
     layout: dict[str, tuple[str, int | None]] = {"fibre": ("int32", None)}
     layout |= dict.fromkeys(TABLES, ("float64", N_LABELS)) | {"trusted": ("uint8", None), "snr": ("float64", None)}
     layout |= {"distance": ("float64", None)}
-    columns = decode_columns(body, layout, optional=("distance",))  # answers of earlier versions have none
+    columns = decode_columns(body, layout, optional=LATER)
     n_fibres = len(columns["fibre"])
+    unknown_FL = np.full((n_fibres, N_LABELS), np.nan)
     posterior = LabelPosterior(
-        **{f"{name}_FL": columns[name] for name in TABLES},
+        **{f"{name}_FL": columns.get(name, unknown_FL) for name in TABLES},
         trusted_F=columns["trusted"].astype(np.bool_),
         why_F=tuple(head.why.get(str(row), "") for row in range(n_fibres)),
         distance_F=columns.get("distance", np.full(n_fibres, np.nan)),

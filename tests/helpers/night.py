@@ -63,7 +63,7 @@ class Surrogate:
         trusted_F = np.array([int(fibre) not in self.untrusted for fibre in request.fibre_F])
         posterior = LabelPosterior(
             np.zeros((n_fibres, N_LABELS)), floor_FL * 0.8, floor_FL * 0.6, photon_FL, np.hypot(floor_FL, photon_FL),
-            trusted_F, tuple("" if ok else "unlike the training set" for ok in trusted_F),
+            floor_FL, trusted_F, tuple("" if ok else "unlike the training set" for ok in trusted_F),
             np.full(n_fibres, 0.4), self.passes,
         )  # fmt: skip
         return LabelsPredicted(

@@ -9,20 +9,20 @@ import pytest
 from live_spec.core.conditions import PERSISTENCE, Future, future
 from live_spec.core.forecast import (
     CALIBRATION_ERROR,
-    FALLING_SHARE,
+    FLOOR_ERROR,
     Rates,
     Sigmas,
     common_mode,
     error_of_sigma,
     exposures_left,
-    falling_share,
     p_at_goal,
-    projected_total,
+    projected,
     quantile,
     quorum,
     quorum_distribution,
     rates,
     sigmas,
+    variances,
 )
 from live_spec.events import LabelPosterior
 from live_spec.labels import N_LABELS
@@ -77,7 +77,7 @@ def test_exposures_left_is_the_first_exposure_at_goal() -> None:
     left = exposures_left(sigma, rate(1000.0, 500.0), goal, 0.8)[0]
 
     def p_after(n_more: float) -> float:
-        total = projected_total(sigma, rate(1000.0, 500.0), n_more)
+        total = projected(sigma, rate(1000.0, 500.0), n_more).total_FL
         return float(p_at_goal(total, sigma.relative_error_FL, goal)[0])
 
     assert p_after(left) >= 0.8 > p_after(left - 1)
@@ -154,59 +154,47 @@ def test_no_light_yet_is_a_wide_forecast_not_an_error() -> None:
 TRUSTED = (np.ones(1, bool), ("",), np.ones(1))
 
 
-def test_calibration_factor_scales_floor_and_photon_alike() -> None:
-    raw = np.sqrt(3.0)
-    posterior = LabelPosterior(one(0.0), one(1.0), one(1.0), one(1.0), one(1.2 * raw), *TRUSTED, 100)
-    found = sigmas(posterior)
-    np.testing.assert_allclose(found.total_FL, 1.2 * raw)
-    np.testing.assert_allclose(found.photon_FL, 1.2)
-
-
-def noisy(snr_F: np.ndarray, share: float, floor: float = 0.03) -> LabelPosterior:
-    """A network that takes noisy spectra for harder ones: its own variance holds a share of the photon variance."""
-    photon_FL = np.repeat(3.0 / snr_F[:, None], N_LABELS, axis=1)
-    epistemic_FL = np.full_like(photon_FL, 0.6 * floor)
-    aleatoric_FL = np.sqrt((0.8 * floor) ** 2 + share * photon_FL**2)
+def said(snr_F: np.ndarray, *, own: float, falls: float, floor: float = np.nan, passes: int = 100) -> LabelPosterior:
+    """A network that takes noisy spectra for harder ones: of its own variance a part falls along with the photons'."""
+    photon_FL = np.repeat(3.0 / np.asarray(snr_F)[:, None], N_LABELS, axis=1)
+    epistemic_FL = np.full_like(photon_FL, 0.6 * own)
+    aleatoric_FL = np.sqrt((0.8 * own) ** 2 + falls * photon_FL**2)
     total_FL = 1.1 * np.sqrt(epistemic_FL**2 + aleatoric_FL**2 + photon_FL**2)
-    n = len(snr_F)
-    trusted_F = np.ones(n, bool)
+    n = len(photon_FL)
     return LabelPosterior(
-        total_FL * 0, epistemic_FL, aleatoric_FL, photon_FL, total_FL, trusted_F, ("",) * n, np.zeros(n), 100
-    )
+        total_FL * 0, epistemic_FL, aleatoric_FL, photon_FL, total_FL, np.full_like(total_FL, floor),
+        np.ones(n, bool), ("",) * n, np.zeros(n), passes,
+    )  # fmt: skip
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.6])
-def test_what_falls_of_the_floor_with_light_is_measured_from_the_first_exposure_on(share: float) -> None:
-    snr_F = np.geomspace(10.0, 80.0, 250)
-    first, now, later = (noisy(snr_F * np.sqrt(n), share) for n in (1, 2, 8))
-    found_L = falling_share(now, first)
-    np.testing.assert_allclose(found_L, share, atol=0.05)  # a tenth of the way to the prior
-    sigma = sigmas(now, found_L)
+@pytest.mark.parametrize("falls", [0.0, 0.3, 0.6])
+def test_all_that_is_above_the_floor_of_like_stars_falls_with_light(falls: float) -> None:
+    snr_F = np.geomspace(10.0, 80.0, 50)
+    now, later = (said(snr_F * np.sqrt(n), own=0.03, falls=falls, floor=0.033) for n in (1, 4))
+    sigma = sigmas(now)
     np.testing.assert_allclose(sigma.total_FL, now.total_FL)
-    foretold_FL = projected_total(sigma, rates_of(2 * snr_F**2, snr_F**2), 6.0)
-    np.testing.assert_allclose(foretold_FL, later.total_FL, rtol=0.05)
-    np.testing.assert_allclose(sigmas(now, share).floor_FL, 1.1 * 0.03)
+    np.testing.assert_allclose(sigma.floor_FL, 1.1 * 0.03)
+    foretold = projected(sigma, rates_of(snr_F**2, snr_F**2), 3.0)
+    np.testing.assert_allclose(foretold.total_FL, later.total_FL)
 
 
-def test_with_nothing_to_compare_with_the_shipped_network_s_share_is_taken() -> None:
-    first, now = noisy(np.array([10.0, 20.0]), 0.2), noisy(np.array([20.0, 40.0]), 0.2)
-    nobody = replace(first, trusted_F=np.zeros(2, bool))
-    np.testing.assert_allclose(falling_share(first, None), FALLING_SHARE)
-    np.testing.assert_allclose(falling_share(now, nobody), FALLING_SHARE)
+def test_a_floor_is_at_most_what_the_network_states_for_itself_and_that_where_nobody_knows_one() -> None:
+    snr_F = np.array([20.0, 200.0])
+    own_FL = np.sqrt(np.sum(variances(said(snr_F, own=0.03, falls=0.5))[:2], axis=0))
+    for floor in (0.3, np.nan):
+        sigma = sigmas(said(snr_F, own=0.03, falls=0.5, floor=floor))
+        np.testing.assert_allclose(sigma.floor_FL, own_FL)
+        np.testing.assert_allclose(sigma.photon_FL, 1.1 * 3.0 / np.repeat(snr_F[:, None], N_LABELS, axis=1))
+    unknown = replace(said(snr_F, own=0.03, falls=0.5, floor=0.02), total_FL=np.full((2, N_LABELS), np.nan))
+    assert np.isnan(sigmas(unknown).total_FL).all()
 
 
-def test_a_share_of_what_falls_is_known_from_trusted_stars_and_no_more_than_all_there_is() -> None:
-    snr_F = np.geomspace(10.0, 80.0, 250)
-    first, now = noisy(snr_F, 0.2), noisy(2 * snr_F, 0.2)
-    strange_F = np.arange(250) % 5 == 0
-    aleatoric_FL = np.where(strange_F[:, None], np.hypot(first.aleatoric_FL, first.photon_FL), first.aleatoric_FL)
-    total_FL = 1.1 * np.sqrt(first.epistemic_FL**2 + aleatoric_FL**2 + first.photon_FL**2)
-    odd = replace(first, aleatoric_FL=aleatoric_FL, total_FL=total_FL)
-    assert (falling_share(now, odd) > 0.3).all()
-    np.testing.assert_allclose(falling_share(now, replace(odd, trusted_F=~strange_F)), 0.2, atol=0.02)
-    assert (falling_share(first, now) <= 1.0).all()
-    whole = sigmas(noisy(np.array([5.0]), 0.0, floor=1e-4), 1.0)
-    np.testing.assert_array_equal(whole.floor_FL, 0.0)
+def test_the_error_of_a_floor_shows_when_light_has_come() -> None:
+    snr_F = np.array([10.0])
+    sigma, rate_1 = sigmas(said(snr_F, own=0.03, falls=0.5, floor=0.03)), rates_of(snr_F**2, snr_F**2)
+    np.testing.assert_array_equal(projected(sigma, rate_1, 0.0).own_error_FL, sigma.own_error_FL)
+    much = projected(sigma, rate_1, 1e6)
+    np.testing.assert_allclose(much.own_error_FL, np.hypot(sigma.own_error_FL, FLOOR_ERROR), rtol=1e-3)
 
 
 @pytest.mark.parametrize("kurtosis", [0.0, 0.65])
@@ -237,7 +225,6 @@ def test_the_probability_of_a_quorum_is_seen_on_both_sides_of_its_edge() -> None
 
 def test_more_passes_make_sigma_more_certain() -> None:
     def error(passes: int) -> float:
-        posterior = LabelPosterior(one(0.0), one(1.0), one(0.1), one(0.1), one(1.01), *TRUSTED, passes)
-        return float(sigmas(posterior).relative_error_FL[0, 0])
+        return float(sigmas(said(np.array([300.0]), own=1.0, falls=0.0, passes=passes)).relative_error_FL[0, 0])
 
     assert error(10) > 2 * error(100) > 0

@@ -29,7 +29,7 @@ def test_the_past_of_a_visit_is_in_the_snapshot() -> None:
     # sigma^2 is floor^2 + photon^2; what is not the floor is photon noise.
     sigma, floor = row.sigma["fe_h"] or 0.0, row.floor or 0.0
     assert row.photon_share == pytest.approx(1 - floor**2 / sigma**2)
-    assert floor == pytest.approx(0.05, rel=0.1)  # this network's does not fall, as ten stars have shown by now
+    assert floor == pytest.approx(0.05)  # as like stars have it
     assert row.distance == 0.4
 
 
@@ -39,8 +39,8 @@ def test_a_target_held_up_by_the_network_says_by_which_label_and_how_much_would_
     play(advisor, [design(), *(exposure(n, [20.0] * 10) for n in range(1, 4))], Surrogate(floors={3: 0.06}))
     held = advisor.snapshot(source="LIVE").fibres[2]
     assert held.state == "out of reach"
-    assert held.why == "Fe: .057 with any light, goal .040 dex"
-    assert held.floor == pytest.approx(0.057, abs=0.0005)
+    assert held.why == "Fe: .060 with any light, goal .040 dex"
+    assert held.floor == pytest.approx(0.06)
     assert held.photon_share is not None
     assert held.photon_share > 0.65
 

@@ -28,7 +28,7 @@ def request(seed: int = 0) -> PredictLabels:
 
 def answer() -> LabelsPredicted:
     rng = np.random.default_rng(1)
-    tables = [rng.normal(size=(3, N_LABELS)) for _ in range(5)]
+    tables = [rng.normal(size=(3, N_LABELS)) for _ in range(6)]
     tables[4][1] = np.nan
     why = ("", "an M dwarf, 3.200 K", "")
     posterior = LabelPosterior(*tables, np.array([True, False, True]), why, np.array([0.3, 1.7, np.nan]), 100)
@@ -60,15 +60,16 @@ def test_an_answer_comes_back_to_the_bit() -> None:
     assert answer_to_bytes(got, "k") == answer_to_bytes(sent, "k")
 
 
-def test_an_answer_of_an_earlier_version_tells_no_distance() -> None:
+def test_an_answer_of_an_earlier_version_tells_neither_distance_nor_floor() -> None:
     header, body = answer_to_bytes(answer(), "k")
-    table = pa.ipc.open_stream(body).read_all().drop_columns(["distance"])
+    table = pa.ipc.open_stream(body).read_all().drop_columns(["distance", "floor"])
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_batch(table.to_batches()[0])
     _, got = answer_from_bytes(header, sink.getvalue().to_pybytes())
     assert isinstance(got, LabelsPredicted)
     assert np.isnan(got.posterior.distance_F).tolist() == [True] * 3
+    assert np.isnan(got.posterior.floor_FL).all()
 
 
 def test_a_failure_comes_back() -> None:
