@@ -39,7 +39,7 @@ PROGRAMS: Final = (
 SKY_SHARE: Final = 35 / 300
 STANDARD_SHARE: Final = 15 / 300
 DEAD_SHARE: Final = 0.01
-_FIELD_EFFECTS: Final = Effects(model_error=0.008, slope=0.08)
+_FIELD_EFFECTS: Final = Effects(slope=0.08)
 
 
 @dataclass(frozen=True)
