@@ -109,6 +109,9 @@ class ExposureReduced:
     """When it arrived by the daemon's clock, UTC; only to see whether the two clocks agree."""
     reader: str = ""
     """The plug-in that read its files, with its distribution's version; empty when none did."""
+    seeing_arcsec: float | None = None
+    sky_relative: float | None = None
+    """Brightness of the sky at 1.6 um over the nominal one. Like the seeing it is shown and decides nothing."""
 
 
 @dataclass(frozen=True, slots=True)

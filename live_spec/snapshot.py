@@ -114,6 +114,14 @@ class Conditions:
     """Assigned fibres without data in the last exposure."""
     missing_history: tuple[int, ...] = ()
     """The same after each exposure."""
+    numbers: tuple[int, ...] = ()
+    """The exposures that the histories are of: one may be missing."""
+    seeing_arcsec: float | None = None
+    """Of the last exposure, where its message has it; never an earlier one's."""
+    seeing_history: tuple[float | None, ...] = ()
+    sky_relative: float | None = None
+    """Brightness of the sky at 1.6 um in the last exposure over the nominal one; as with the seeing."""
+    sky_history: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

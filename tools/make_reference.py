@@ -40,7 +40,17 @@ from live_spec.events import (
     Verdict,
 )
 from live_spec.labels import LABELS, symbol, unit
-from live_spec.snapshot import Alarm, Excerpt, FibreRow, PastAdvice, Snapshot
+from live_spec.snapshot import (
+    Alarm,
+    Conditions,
+    ElementRow,
+    Excerpt,
+    FibreRow,
+    LogLine,
+    PastAdvice,
+    Snapshot,
+    Window,
+)
 from live_spec.view.glyphs import ASCII, UNICODE
 from live_spec.view.ui import KEYS, REPLAY_KEYS
 from live_spec.wire.frames import OPTIONAL, body_layout
@@ -138,8 +148,9 @@ def documents() -> str:
     titles = {Advice: "live-spec.advice/1", RaiseAlarm: "live-spec.alarm/1", Choice: "A row of `choices`",
               Binding: "`binding`", ProgramStanding: "A row of `programs`",
               LabelShare: "A value of `labels`", Finish: "`finish`", Contribution: "A row of `contributions`",
-              Snapshot: "live-spec.snapshot/1", FibreRow: "A row of `fibres`", PastAdvice: "A row of `history`",
-              Alarm: "A row of `alarms`", Excerpt: "live-spec.spectrum/1"}  # fmt: skip
+              Snapshot: "live-spec.snapshot/1", ElementRow: "A row of `elements`", Conditions: "`conditions`",
+              FibreRow: "A row of `fibres`", PastAdvice: "A row of `history`", Alarm: "A row of `alarms`",
+              LogLine: "A row of `log`", Excerpt: "live-spec.spectrum/1", Window: "A row of `windows`"}  # fmt: skip
     for kind, title in titles.items():
         assert is_dataclass(kind)
         lines += [f"## {title}", "", "| field | type | |", "|---|---|---|"]

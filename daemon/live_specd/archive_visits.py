@@ -78,6 +78,7 @@ def expose(feed: Feed, visit: ArchivedVisit, number: int) -> None:
         observed_at=_end(spectrum),
         tier=spectrum.tier,
         reader=spectrum.reader,
+        seeing_arcsec=spectrum.seeing_arcsec,
     )
 
 

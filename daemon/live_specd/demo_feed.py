@@ -124,6 +124,7 @@ def play_field(feed: Feed, seed: int, n_fibres: int, plan: int, most: int, pace:
         feed.exposure(
             visit, n=n, flux=flux_FP, ivar=ivar_FP, mask=flags_FP, dither=conditions.dither, exptime_s=EXPOSURE_S,
             observed_at=_utc(ends), rv_kms=np.zeros(n_fibres, np.float32), tier="apCframe",
+            seeing_arcsec=conditions.seeing_arcsec,
         )  # fmt: skip
         pace.sent()
         advice = wait_for(feed, visit, n)

@@ -75,6 +75,8 @@ class FrontEnd:
             fibre_notes=notes,
             message=whole.message,
             reader=header.reader or "",
+            seeing_arcsec=header.seeing_arcsec,
+            sky_relative=header.sky_relative,
         )
 
     def close(self) -> None:

@@ -38,6 +38,9 @@ class Taken:
     dither: str | None = None
     exptime_s: float | None = None
     observed_at: str | None = None
+    seeing_arcsec: float | None = None
+    sky_relative: float | None = None
+    """Brightness of the sky over the nominal one, as the messages have it."""
     snr2: float | None = None
     """Median (S/N)^2 of the combined spectra after it."""
 
@@ -178,6 +181,7 @@ def _take(night: Night, record: Record) -> None:
             taken.at_ns, taken.n_fibres = record.at_ns, taken.n_fibres + header.n_fibres
             taken.dither, taken.exptime_s = header.dither, header.exptime_s
             taken.observed_at = header.observed_at
+            taken.seeing_arcsec, taken.sky_relative = header.seeing_arcsec, header.sky_relative
         elif isinstance(header, VisitEnd) and (visit := night.visits.get(header.visit)):
             visit.ended_ns = record.at_ns
     elif record.kind is Kind.PREDICTION:

@@ -168,6 +168,8 @@ def _strip(night: Night) -> list[dict[str, Any]]:
                     "exptime_s": exposure.exptime_s,
                     "verdict": said[-1].verdict.value if said else None,
                     "snr2_gained": gained,
+                    "sky_relative": exposure.sky_relative,
+                    "seeing_arcsec": exposure.seeing_arcsec,
                     "held": bool(said and said[-1].override),
                 }
             )

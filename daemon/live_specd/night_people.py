@@ -126,6 +126,8 @@ def steps(visit: VisitRecord) -> list[dict[str, Any]]:
                 "dither": taken.dither,
                 "exptime_s": taken.exptime_s,
                 "snr2": taken.snr2,
+                "sky_relative": taken.sky_relative,
+                "seeing_arcsec": taken.seeing_arcsec,
                 "verdict": said.verdict.value if said else None,
                 "at_goal": said.have if said else None,
                 "p_met": said.p_met if said else None,

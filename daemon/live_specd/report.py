@@ -156,6 +156,7 @@ def as_html(facts: dict[str, Any]) -> str:
         "percent": lambda value: "–" if value is None else f"{100 * value:.1f}%",
         "seconds": lambda value: "–" if value is None else f"{value:.2f} s",
         "whole": lambda value: "–" if value is None else f"{value:.0f}",
+        "two": lambda value: "–" if value is None else f"{value:.2f}",
         "clock": lambda at_s: datetime.fromtimestamp(at_s, UTC).strftime("%H:%M"),
         "sigma": lambda value, unit: f"{value:.0f}" if unit == "K" else f"{value:.3f}",
     }

@@ -18,6 +18,12 @@ VERDICT_COLOURS = {
 }  # fmt: skip
 """Okabe & Ito (2008); every bar also carries its letter."""
 VERDICT_LETTERS = {"STOP": "S", "CONTINUE": "c", "EXTEND": "e", "MOVE ON": "m", "NO ADVICE": "–"}
+BANDS = (
+    ("snr2_gained", "(S/N)²", "(S/N)² + {:.0f}", 60),
+    ("sky_relative", "sky", "sky {:.2f} x nominal", 40),
+    ("seeing_arcsec", "seeing", 'seeing {:.2f}"', 40),
+)
+"""What is drawn as dots below the verdicts: key, caption, words, height. Without a single value there is no band."""
 WIDTH = 960
 LETTER = 7.5
 """Width of a letter at most."""
@@ -35,7 +41,8 @@ def night_strip(
     sky: dict[str, Any] | None = None,
 ) -> str:
     """Exposures by time, coloured by the verdict after each; below, alarms and overrides, the (S/N)^2 that each
-    exposure gained, and, where the sky is known, twilight behind it all and the altitude of the Moon.
+    exposure gained, sky and seeing where the messages had them, and, where the place is known, twilight behind it all
+    and the altitude of the Moon.
 
     Times are those of the exposures where the sky is known, and of the journal otherwise: archived visits are played
     into it at any time.
@@ -52,10 +59,11 @@ def night_strip(
     if end_s - start_s > 2 * DAY_S:
         start_s = min(p[clock] for p in points)
     span = max(end_s - start_s, 1.0 if played else 60.0)
-    left, right, top, height, low = 70, WIDTH - 10, 20, 34, 60
-    moon = 44 if sky else 0
-    base = top + height + low
-    ground = base + moon
+    left, right, top, height = 70, WIDTH - 10, 20, 34
+    bands = [band for n, band in enumerate(BANDS) if n == 0 or any(p[band[0]] is not None for p in points)]
+    bases = [top + height + sum(tall for *_, tall in bands[: n + 1]) for n in range(len(bands))]
+    base = bases[-1]
+    ground = base + (44 if sky else 0)
 
     def x(at_s: float) -> float:
         return float(left + (right - left) * (at_s - start_s) / span)
@@ -91,16 +99,17 @@ def night_strip(
         if at > ends:
             parts.append(_text(at, top - 6, name))
             ends = at + LETTER * (len(name) + 2)
-    gained = [p["snr2_gained"] for p in points if p["snr2_gained"]]
-    most = max(gained, default=0.0)
-    for p in points:
-        if p["snr2_gained"] and most > 0:
-            tall = max(1.0, (low - 16) * max(0.0, p["snr2_gained"]) / most)
-            title = f"{p['visit']} exposure {p['exposure']}: (S/N)² + {p['snr2_gained']:.0f}"
-            parts.append(
-                f'<circle cx="{x(p[clock]):.1f}" cy="{base - tall:.1f}" r="2.5" fill="currentColor">'
-                f"<title>{escape(title)}</title></circle>"
-            )
+    for (key, caption, words, low), bottom in zip(bands, bases, strict=True):
+        most = max((p[key] for p in points if p[key]), default=0.0)
+        for p in points:
+            if p[key] and most > 0:
+                tall = max(1.0, (low - 16) * max(0.0, p[key]) / most)
+                title = f"{p['visit']} exposure {p['exposure']}: {words.format(p[key])}"
+                parts.append(
+                    f'<circle cx="{x(p[clock]):.1f}" cy="{bottom - tall:.1f}" r="2.5" fill="currentColor">'
+                    f"<title>{escape(title)}</title></circle>"
+                )
+        parts.append(_text(2, bottom - low / 2 + 8, caption))
     tip = top + height + 2
     shapes = [(mark, "l5 9 h-10 z", "#D55E00") for mark in marks] + [
         (one, "l5 5 l-5 5 l-5 -5 z", "#000") for one in orders
@@ -111,8 +120,8 @@ def night_strip(
             parts.append(
                 f'<path d="M{at:.1f} {tip} {shape}" fill="{colour}"><title>{escape(mark["text"])}</title></path>'
             )
-    parts.append(_text(2, top + height / 2 + 4, "verdict") + _text(2, base - low / 2 + 8, "(S/N)²"))
-    for y in {base, ground}:
+    parts.append(_text(2, top + height / 2 + 4, "verdict"))
+    for y in {*bases, ground}:
         parts.append(f'<line x1="{left}" y1="{y}" x2="{right}" y2="{y}" stroke="#888"/>')
     if played:
         words = "in the order in which they were played, faster than they were taken"

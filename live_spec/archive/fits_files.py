@@ -163,6 +163,7 @@ def _ap_visit(name: str, hdus: Any) -> ArchivedSpectrum:
         snr=headers.snr(header, "SNR"),
         observed_at=headers.utc(headers.text(header, "DATE-OBS")),
         exptime_s=exptime_s,
+        seeing_arcsec=headers.seeing_arcsec(header),
         fibre=fibre,
         h_mag=headers.magnitude(header, "H", "HMAG"),
         sky_deg=headers.sky_deg(header),

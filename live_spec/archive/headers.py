@@ -60,6 +60,11 @@ def snr(source: Any, *keys: str) -> float | None:
     return number(source, *keys, low=0.0)
 
 
+def seeing_arcsec(source: Any) -> float | None:
+    """Seeing; 0.0 is a placeholder."""
+    return number(source, "SEEING", low=0.0, high=99.0)
+
+
 def utc(value: str | None) -> str | None:
     """``2013-04-14T11:31:42.482`` or with a blank, as ISO 8601 with Z; anything else is ``None``."""
     if value is None or not (match := re.match(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d(?:\.\d+)?)", value)):

@@ -49,6 +49,7 @@ class ArchivedSpectrum:
     """Start of the visit, UTC, ISO 8601 with Z."""
     exptime_s: float | None = None
     """Total open-shutter time of the visit."""
+    seeing_arcsec: float | None = None
     fibre: int | None = None
     h_mag: float | None = None
     sky_deg: tuple[float, float] | None = None

@@ -126,6 +126,8 @@ class Feed:
         observed_at: str | None = None,
         tier: str = "apCframe",
         reader: str | None = None,
+        seeing_arcsec: float | None = None,
+        sky_relative: float | None = None,
     ) -> None:
         """Send the spectra of one exposure.
 
@@ -145,6 +147,9 @@ class Feed:
             observed_at: End of the exposure, UTC.
             tier: Kind of product: apCframe, ap1D, apPlate, apVisit, apStar.
             reader: What read the files, with its version, when it was not this program: the advice names it.
+            seeing_arcsec: Seeing, for the screens and the report; no verdict rests on it. ``None``, NaN, 0 or less, as
+                headers have where nobody measured, and 99 or more are unknown.
+            sky_relative: Brightness of the sky at 1.6 um over its nominal one; as with the seeing.
         Raises:
             FeedError: When shapes, values or units are not these, or the spool stays full.
         """
@@ -159,6 +164,7 @@ class Feed:
                 "visit": name, "exposure": n, "dither": dither, "tier": tier, "exptime_s": exptime_s,
                 "frame": frame or ("rest" if wave is None else "observed"), "observed_at": observed_at,
                 "grid": APSTAR.name if wave is None else None, "bc_kms": one_bc, "reader": reader,
+                "seeing_arcsec": seeing_arcsec, "sky_relative": sky_relative,
             },
             arrays,
         )  # fmt: skip

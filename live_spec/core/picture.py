@@ -133,11 +133,20 @@ def _elements(config: Config, visit: Visit, judged: Judged) -> tuple[ElementRow,
 def _conditions(visit: Visit, judged: Judged | None) -> Conditions:
     info_EF = visit.spectra.per_exposure("info_F")
     history = tuple(_median(row[row > 0]) for row in np.nan_to_num(info_EF))
-    asked = visit.asked[visit.last]
+    numbers, each = zip(*sorted(visit.asked.items()), strict=True)
+    asked = each[-1]
     return Conditions(
-        snr2=history[-1], snr2_relative=throughput(asked), snr2_history=history, n_missing=asked.n_missing,
-        missing_history=tuple(earlier.n_missing for _, earlier in sorted(visit.asked.items())),
-    )  # fmt: skip
+        snr2=history[-1],
+        snr2_relative=throughput(asked),
+        snr2_history=history,
+        n_missing=asked.n_missing,
+        missing_history=tuple(earlier.n_missing for earlier in each),
+        numbers=numbers,
+        seeing_arcsec=asked.seeing_arcsec,
+        seeing_history=tuple(earlier.seeing_arcsec for earlier in each),
+        sky_relative=asked.sky_relative,
+        sky_history=tuple(earlier.sky_relative for earlier in each),
+    )
 
 
 def _fibres(visit: Visit, judged: Judged | None) -> tuple[FibreRow, ...]:

@@ -58,6 +58,9 @@ class Asked:
     inputs: tuple[str, ...]
     readers: tuple[str, ...]
     """Plug-ins that read the exposures so far."""
+    seeing_arcsec: float | None = None
+    sky_relative: float | None = None
+    """For the screens; nothing is decided by them."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,8 @@ class Visit:
             doubts=self.doubts(),
             inputs=self.messages,
             readers=tuple(self.readers),
+            seeing_arcsec=event.seeing_arcsec,
+            sky_relative=event.sky_relative,
         )
         return PredictLabels(
             visit=self.design.visit,

@@ -63,6 +63,16 @@ def percent(share: float | None) -> str:
     return f"{100 * share:.0f}%"
 
 
+def seeing(arcsec: float | None) -> str:
+    """``1.31"``."""
+    return UNKNOWN if arcsec is None else f'{arcsec:.2f}"'
+
+
+def relative(value: float | None) -> str:
+    """A brightness over its nominal one in at most 5 cells."""
+    return UNKNOWN if value is None else f"{value:.2f}"
+
+
 def interval(low: float | None, high: float | None) -> str:
     """``[78-87]`` in per cent."""
     return f"[{100 * low:.0f}-{100 * high:.0f}]" if low is not None and high is not None else ""

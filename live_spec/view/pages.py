@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from rich.text import Text
 
@@ -44,21 +45,24 @@ def elements(pen: Pen, snapshot: Snapshot, stand: Standing, rows: int, at: int =
 def conditions(pen: Pen, snapshot: Snapshot, stand: Standing, rows: int) -> list[Text]:
     """What each exposure brought, and what the circumstances cost."""
     now = snapshot.conditions
-    lines = [pen.rule("conditions"), *panels.conditions_table(pen, snapshot)]
+    lines = [pen.rule("conditions"), *panels.conditions_table(pen, snapshot, full=True)]
+    # A daemon of another version may know less.
+    numbers = now.numbers or range(1, len(now.snr2_history) + 1)
+    taken = list(zip_longest(numbers, now.snr2_history, now.missing_history, now.sky_history, now.seeing_history))
+    has_sky, has_seeing = (any(v is not None for v in h) for h in (now.sky_history, now.seeing_history))
     caption = f" {'exp':>4}  {'UT':<5}  {pen.spell(pen.glyphs.snr2):>8}  missing"
+    caption += ("    sky" if has_sky else "") + ("  seeing" if has_seeing else "")
     lines.append(pen.row((caption, pen.theme.quiet)))
     ended = {past.exposure: past.observed_at for past in snapshot.history}
     highest = max((value for value in now.snr2_history if value is not None), default=0.0)
     costs = snapshot.advice.contributions if snapshot.advice and not stand.withdrawn else ()
     wanted = rows - len(lines) - (1 + 2 * len(costs) if costs else 0)
-    numbered = list(enumerate(now.snr2_history, 1))[-max(1, wanted) :]
-    for number, value in numbered:
-        drawn = "" if value is None or highest <= 0 else fmt.bar(value / highest, pen.width - 34, pen.glyphs)
-        missing = now.missing_history[number - 1] if number <= len(now.missing_history) else None
-        told = (
-            f"{fmt.clock(ended.get(number), seconds=False)}  {fmt.whole(value, top=99999):>8}  {fmt.whole(missing):>7}"
-        )
-        lines.append(pen.row(f" {number:>4}  {told}  {drawn}"))
+    for number, value, missing, sky, seeing in taken[-max(1, wanted) :]:
+        told = f" {fmt.whole(number, top=9999):>4}  {fmt.clock(ended.get(number), seconds=False)}"
+        told += f"  {fmt.whole(value, top=99999):>8}  {fmt.whole(missing):>7}"
+        told += (f"  {fmt.relative(sky):>5}" if has_sky else "") + (f"  {fmt.seeing(seeing):>6}" if has_seeing else "")
+        share = None if value is None or highest <= 0 else value / highest
+        lines.append(pen.row(f"{told}  ", fmt.bar(share, pen.width - len(told) - 3, pen.glyphs)))
     if costs:
         lines.append(pen.rule("what the circumstances cost, share of the priority targets"))
         for cost in costs:

@@ -98,7 +98,7 @@ def states_line(pen: Pen, snapshot: Snapshot) -> Text:
 
 
 def conditions(pen: Pen, snapshot: Snapshot) -> list[Text]:
-    """How the exposures go: signal and missing fibres."""
+    """How the exposures go: signal, missing fibres, and what the messages say of seeing and sky, as there is room."""
     now = snapshot.conditions
     lines = []
     if now.snr2 is not None:
@@ -113,12 +113,15 @@ def conditions(pen: Pen, snapshot: Snapshot) -> list[Text]:
     missing: Cell = f"missing {now.n_missing}" if snapshot.exposure else ""
     if now.n_missing:
         missing = (f"missing {plural(now.n_missing, 'fibre')}", pen.theme.warning)
-    lines.append(pen.row(missing))
+    seeing = "" if now.seeing_arcsec is None else f"  seeing {fmt.seeing(now.seeing_arcsec)}"
+    sky = "" if now.sky_relative is None else f"  sky {fmt.relative(now.sky_relative)}"
+    room = pen.width - len(missing if isinstance(missing, str) else missing[0])
+    lines.append(pen.row(missing, seeing, sky if len(seeing + sky) <= room else ""))
     return lines
 
 
-def conditions_table(pen: Pen, snapshot: Snapshot) -> list[Text]:
-    """The same with a row each: what, how much, against what, by exposure."""
+def conditions_table(pen: Pen, snapshot: Snapshot, *, full: bool = False) -> list[Text]:
+    """The same with a row each: what, how much, against what, by exposure; ``full`` says what the messages lack, too."""
     now = snapshot.conditions
     if not snapshot.exposure:
         return [pen.row((" nothing exposed yet", pen.theme.quiet))]
@@ -132,6 +135,16 @@ def conditions_table(pen: Pen, snapshot: Snapshot) -> list[Text]:
         ("fibres missing", str(now.n_missing), ("of those with goals", pen.theme.warning if now.n_missing else ""),
          fmt.sparkline(now.missing_history, pen.glyphs, width=room)),
     ]  # fmt: skip
+    remarks = [
+        ("sky at 1.6 um", fmt.relative(now.sky_relative), "x nominal", now.sky_history),
+        ("seeing", fmt.seeing(now.seeing_arcsec), "", now.seeing_history),
+    ]
+    for name, value, against, history in remarks:
+        if any(known is not None for known in history):
+            against = "not known of this exposure" if value == fmt.UNKNOWN else against
+            rows.append((name, value, against, fmt.sparkline(history, pen.glyphs, width=room)))
+        elif full:
+            rows.append((name, fmt.UNKNOWN, "not in the messages", ""))
     if snapshot.latency_s is not None:
         rows.append(("input to advice", f"{snapshot.latency_s:.1f} s", "", ""))
     lines = []

@@ -126,6 +126,8 @@ def document(snapshot: Snapshot, stand: Standing, now: datetime) -> dict[str, An
         "states": snapshot.states,
         "n_targets": snapshot.n_targets,
         "n_missing": snapshot.conditions.n_missing,
+        "seeing_arcsec": snapshot.conditions.seeing_arcsec,
+        "sky_relative": snapshot.conditions.sky_relative,
         "advice": None if stand.withdrawn else advice,
         "withdrawn": advice if stand.withdrawn else None,
         "alarms": [asdict(alarm) for alarm in snapshot.alarms],

@@ -13,7 +13,7 @@ from live_spec.wire.frames import Message, Spectra, spectra_from
 from live_spec.wire.messages import BadMessage, Exposure
 
 SAME = ("n_chunks", "n_pixels", "frame", "grid", "dither", "exptime_s", "observed_at", "tier", "bc_kms", "reader")
-"""What all chunks of an exposure must agree on."""
+"""What all chunks of an exposure must agree on; seeing and sky, on which nothing rests, are those of the first."""
 
 
 @dataclass(frozen=True, slots=True)

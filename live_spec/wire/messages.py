@@ -12,7 +12,7 @@ import re
 import zlib
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from live_spec.events import Fibre, Role
 
@@ -28,6 +28,17 @@ STREAM = r"^[a-z0-9][a-z0-9-]*(/[a-z0-9][a-z0-9-]*)*$"
 UTC = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?Z$"
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 Utc = Annotated[str, Field(pattern=UTC)]
+REMARK_MAX = 99.0
+"""Below APOGEE's fill values 99.99, 9999 and 999999."""
+
+
+def _or_unknown(value: Any) -> Any:
+    """0, -9999, 99.99 and NaN are what headers have where nobody measured: unknown, and no reason to lose spectra."""
+    return None if isinstance(value, int | float) and not 0 < value < REMARK_MAX else value
+
+
+Remark = Annotated[float | None, BeforeValidator(_or_unknown)]
+"""A number that is shown and decides nothing."""
 
 
 class BadMessage(ValueError):
@@ -111,6 +122,10 @@ class Exposure(Envelope):
     """Barycentric correction of the whole exposure, km/s; per fibre it is a column of the body."""
     reader: Name | None = None
     """The plug-in that read its files, with its distribution's version: it is named in the advice."""
+    seeing_arcsec: Remark = None
+    """Seeing, arcsec; shown and in the report, no verdict rests on it. 0 or less, and 99 or more, are unknown."""
+    sky_relative: Remark = None
+    """Brightness of the sky at 1.6 um over its nominal one, which is 1; as with the seeing."""
 
     @model_validator(mode="after")
     def _chunk_within(self) -> Exposure:

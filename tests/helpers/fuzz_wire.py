@@ -69,6 +69,7 @@ def messages() -> list[Frames]:
         Bye(**OWN, seq=0, last_seq=3, oldest_seq=1),
     )  # fmt: skip
     grid = {"visit": "v", "exposure": 1, "n_fibres": 2, "n_pixels": 5, "frame": "rest", "grid": "apstar-8575"}
+    grid |= {"seeing_arcsec": 1.31, "sky_relative": 1.08}
     flux_FP = np.arange(10, dtype=np.float32).reshape(2, 5)
     arrays = Spectra(np.array([4, 2], np.int32), flux_FP, flux_FP, np.zeros((2, 5), np.int32))
     plain = to_frames(Message(Exposure(**OWN, seq=2, **grid), spectra_to_body(arrays)))

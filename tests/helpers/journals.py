@@ -88,8 +88,10 @@ def record_night(
             ended = datetime.fromtimestamp(now[0] / 1e9, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
             event = replace(exposure(number, snr, fibres=fibres, visit=name, seed=visit), observed_at=ended)
             now[0] += 20_000_000_000  # the reduction
+            # Of the first visit nobody says how the sky was, of one exposure of the others not how the seeing.
+            sky = {"sky_relative": 1.0 + 0.02 * number, "seeing_arcsec": None if number == 3 else 1.2 + 0.05 * number}
             write(
-                Exposure(**envelope(), visit=name, exposure=number, n_fibres=len(fibres), n_pixels=8575, frame="rest",
+                Exposure(**envelope(), **(sky if visit else {}), visit=name, exposure=number, n_fibres=len(fibres), n_pixels=8575, frame="rest",
                          grid="apstar-8575", dither=event.dither, exptime_s=500.0, observed_at=event.observed_at)
             )  # fmt: skip
             hear(event)

@@ -302,6 +302,14 @@ def alarmed() -> Snapshot:
     return replace(full, alarms=(lost, over, seen, slow))  # fmt: skip
 
 
+def sky() -> Snapshot:
+    """Exposures that say how the sky was; of the first nobody measured the seeing."""
+    full = field()
+    told = replace(full.conditions, numbers=(1, 2, 3, 4), seeing_arcsec=1.31, sky_relative=1.08,
+                   seeing_history=(None, 1.22, 1.18, 1.31), sky_history=(0.94, 0.97, 1.02, 1.08))  # fmt: skip
+    return replace(full, conditions=told)
+
+
 def excerpt(fibre: int, label: str) -> Excerpt:
     """Four lines of different depth, one of them with pixels of which nothing is known."""
 
@@ -332,6 +340,7 @@ STATES: dict[str, Callable[[], Snapshot]] = {
     "many": lambda: field(5000),
     "star": star,
     "alarmed": alarmed,
+    "sky": sky,
     "command": lambda: replace(field(), command="hal expose --modify --count-apogee 3 --pairs"),
 }
 """Every state by name; ``lost`` is made by silence, not by a snapshot."""

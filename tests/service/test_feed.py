@@ -206,6 +206,7 @@ def test_drain_can_wait_until_everything_was_worked_through(tmp_path: Path) -> N
         ),
         (lambda feed: feed.exposure("1", n=1, flux=FLUX, ivar=FLUX, fibre=range(5), exptime_s="500"), "exptime_s"),
         (lambda feed: feed.exposure("1", n=1, flux=FLUX, ivar=FLUX, fibre=range(5), frame="earth"), "frame"),
+        (lambda feed: feed.exposure("1", n=1, flux=FLUX, ivar=FLUX, fibre=range(5), seeing_arcsec="good"), "seeing_arcsec"),
         (lambda feed: feed.advice(timeout=0.0), "no advice came within 0 s"),
         (lambda feed: feed.wait_for_daemon(timeout=0.0), "no daemon connected to tcp"),
     ],
@@ -222,13 +223,14 @@ def test_statement_25_mistakes_are_refused_with_a_sentence_and_nothing_is_sent(
 def test_numpy_numbers_are_numbers(tmp_path: Path) -> None:
     with Feed("tcp://127.0.0.1:*") as feed, ingest(tmp_path, feed):
         visit = feed.design(np.int64(7), plan=np.int32(3), fibres=FIBRES, exposure_s=np.float32(500.0))
-        feed.exposure(visit, n=np.int64(1), flux=FLUX, ivar=FLUX, bc_kms=np.float64(12.5), exptime_s=500)
+        feed.exposure(visit, n=np.int64(1), flux=FLUX, ivar=FLUX, bc_kms=np.float64(12.5), exptime_s=500,
+                      seeing_arcsec=np.float32(1.5), sky_relative=np.float32("nan"))  # fmt: skip
         feed.drain()
     record = list(read_journal(tmp_path))[-1]
     assert isinstance(record, Record)
     header = header_from_bytes(record.header)
     assert isinstance(header, Exposure)
-    assert (header.bc_kms, header.exptime_s) == (12.5, 500.0)
+    assert (header.bc_kms, header.exptime_s, header.seeing_arcsec, header.sky_relative) == (12.5, 500.0, 1.5, None)
 
 
 def test_an_endpoint_in_use_is_said() -> None:

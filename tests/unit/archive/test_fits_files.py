@@ -128,7 +128,7 @@ def test_ap_visit_keeps_native_pixels_and_observed_wavelengths(tmp_path: Path, n
     header = {
         "OBJID": "2M00242666+5341178", "PLATE": "9518", "MJD5": 57729, "FIBERID": 4, "VHELIO": -82.05,
         "VRAD": -67.47, "BC": -14.58, "SNR": 89.6, "DATE-OBS": "2016-12-07T04:17:07.901", "EXPTIME": 2502.54,
-        "H": 10.144, "STARFLAG": 0,
+        "H": 10.144, "STARFLAG": 0, "SEEING": 1.27 if n_pixels == 4096 else 0.0,
     }  # fmt: skip
     path = write(
         tmp_path / "v.fits",
@@ -139,6 +139,7 @@ def test_ap_visit_keeps_native_pixels_and_observed_wavelengths(tmp_path: Path, n
     assert (visit.kind, visit.tier, visit.frame, visit.visit) == ("visit", "apVisit", "observed", "9518-57729-004")
     assert (visit.rv_kms, visit.bc_kms, visit.observed_at) == (-82.05, -14.58, "2016-12-07T04:17:07.901Z")
     assert visit.exptime_s == pytest.approx(5005.08 if n_pixels == 4096 else 2502.54)
+    assert visit.seeing_arcsec == (1.27 if n_pixels == 4096 else None)  # 0.0 is a placeholder
     assert visit.wavelength_aa is not None
     assert visit.wavelength_aa[0] == 16955
     assert np.flatnonzero(visit.ivar == 0).tolist() == [n_pixels + 7]

@@ -45,3 +45,4 @@ def test_real_visits_are_native_and_observed() -> None:
         assert visit.wavelength_aa is not None
         assert (np.diff(visit.wavelength_aa) < 0).all()
         assert visit.exptime_s == pytest.approx(4004.08)
+        assert visit.seeing_arcsec is None  # DR12 does not say

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.night import Surrogate, config, design, exposure, play
+from helpers.night import Surrogate, config, design, exposure, play, verdicts
 from helpers.screens import ADVICE
 
 from live_spec.config import Actions
 from live_spec.core.advisor import Advisor
+from live_spec.core.messages import advice_json
 from live_spec.core.picture import _command
 from live_spec.events import ExposureReduced
 
@@ -86,10 +87,26 @@ def test_each_label_of_a_fibre_tells_how_likely_it_is_at_goal_how_long_it_needs_
     assert advisor.labels_of(99) == ({}, {})
 
 
+def test_seeing_and_sky_are_shown_and_change_no_verdict() -> None:
+    loaded, first, second = design(4), exposure(1, [20.0] * 4), exposure(2, [20.0] * 4)
+    told = [loaded, replace(first, seeing_arcsec=1.3, sky_relative=1.1), replace(second, sky_relative=0.9)]
+    quiet, heard = Advisor(config()), Advisor(config())
+    plain = verdicts(play(quiet, [loaded, first, second]))
+    assert len(plain) == 2
+    assert [advice_json(advice) for advice in verdicts(play(heard, told))] == [advice_json(a) for a in plain]
+    now = heard.snapshot(source="LIVE").conditions
+    assert (now.seeing_history, now.sky_history) == ((1.3, None), (1.1, 0.9))
+    assert (now.seeing_arcsec, now.sky_relative) == (None, 0.9)  # the last one's: not what was before
+    assert quiet.snapshot(source="LIVE").conditions.seeing_history == (None, None)
+
+
 def test_the_fibres_without_spectrum_are_counted_in_each_exposure() -> None:
     advisor = Advisor(config())
     play(advisor, [design(4), exposure(1, [20.0] * 4), exposure(2, [20.0, 0.0, 20.0, 20.0])])
     assert advisor.snapshot(source="LIVE").conditions.missing_history == (0, 1)
+    play(advisor, [exposure(4, [20.0] * 4)])
+    now = advisor.snapshot(source="LIVE").conditions
+    assert (now.numbers, now.missing_history, len(now.snr2_history)) == ((1, 2, 4), (0, 1, 0), 3)
 
 
 def test_before_the_first_exposure_there_is_no_past() -> None:

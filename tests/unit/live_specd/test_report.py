@@ -246,6 +246,25 @@ def test_starts_of_the_daemon_and_alarms_are_in_the_strip_and_in_the_audit(tmp_p
     assert "1 start in this night" in page
 
 
+def test_seeing_and_sky_are_in_the_strip_and_in_the_table_of_a_visit_that_has_them(
+    document: dict[str, Any], tmp_path: Path
+) -> None:
+    first, second = document["visits"][:2]
+    assert [step["seeing_arcsec"] for step in second["steps"]] == pytest.approx([1.25, 1.3, None, 1.4, 1.45, 1.5])
+    assert {step["sky_relative"] for step in first["steps"]} == {None}
+    page = as_html(document)
+    strip = page[page.index("<svg") : page.index("</svg>")]
+    assert strip.count("x nominal</title>") == strip.count("exposure 1: sky") * 6 == 12
+    assert strip.count('seeing 1.30"') + strip.count("seeing 1.30&quot;") == 2
+    assert page.count('<th class="n">sky</th><th class="n">seeing</th>') == 2
+    assert "not in the messages" not in page
+    record_night(tmp_path, n_visits=1, n_fibres=8)
+    bare = as_html(facts(read_night(tmp_path)))
+    assert "The brightness of the sky and the seeing are not in the messages." in bare
+    assert "x nominal" not in bare
+    assert ">seeing<" not in bare
+
+
 def test_a_journal_is_skimmed_without_its_spectra(tmp_path: Path) -> None:
     journal = Journal(tmp_path, lambda: START_NS)
     for kind, body in [(Kind.MESSAGE, b"spectra" * 99), (Kind.ADVICE, b"{}"), (Kind.MESSAGE, b"more")]:

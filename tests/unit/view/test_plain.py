@@ -56,6 +56,11 @@ def test_statement_15_replay_demo_and_shadow_are_marked_in_every_plain_form() ->
         assert mark in (document_["source"], document_["mode"].upper())
 
 
+def test_status_json_has_seeing_and_sky_or_null() -> None:
+    shown = [document(STATES[name](), stand(field()), NOW) for name in ("sky", "continue")]
+    assert [(one["seeing_arcsec"], one["sky_relative"]) for one in shown] == [(1.31, 1.08), (None, None)]
+
+
 def test_statement_12_a_withdrawn_advice_is_never_shown_as_current() -> None:
     for said in (stand(field(), age_s=181), stand(field(), silent_s=3)):
         shown = document(field(), said, NOW)

@@ -97,3 +97,30 @@ def test_a_selection_far_down_a_large_window_survives_a_small_one(size: tuple[in
     for ui in (Ui(view=2, top=250, at=49), Ui(top=250, at=49, picked=299), Ui(at=49), Ui(at=49, picked=3)):
         screen = view(field(), ui, *size, NOW)
         assert screen.page == 0 or screen.selected is not None
+
+
+def test_seeing_and_sky_stand_with_the_conditions_and_what_is_unknown_is_no_number() -> None:
+    for width, height in SIZES:
+        page = draw("sky", width, height, Ui(view=4)).text
+        assert line_with(page, "sky at 1.6 um").split()[4:7] == ["1.08", "x", "nominal"]
+        assert line_with(page, " seeing  ").split()[1] == '1.31"'
+        assert line_with(page, "09:42").split()[4:6] == ["0.94", "--"]
+        assert line_with(page, "10:12").split()[4:6] == ["1.08", '1.31"']
+    assert 'seeing 1.31"' in draw("sky").text
+    assert 'seeing 1.31"  sky 1.08' in draw("sky", 100, 30).text
+    silent = STATES["sky"]()
+    silent = replace(silent, conditions=replace(silent.conditions, seeing_arcsec=None))
+    page = view(silent, Ui(view=4), 80, 24, NOW).text
+    assert "not known of this exposure" in line_with(page, " seeing  ")
+    assert "seeing" not in view(silent, Ui(), 80, 24, NOW).text
+    bare = draw("continue", ui=Ui(view=4)).text
+    assert line_with(bare, "sky at 1.6 um").split()[4:] == ["--", "not", "in", "the", "messages"]
+    assert "nominal" not in bare
+
+
+def test_the_exposures_of_the_conditions_are_those_that_were_taken() -> None:
+    snapshot = STATES["sky"]()
+    gap = replace(snapshot, conditions=replace(snapshot.conditions, numbers=(1, 2, 4, 5)))
+    page = view(gap, Ui(view=4), 80, 24, NOW).text
+    assert line_with(page, "10:12").split()[:2] == ["4", "10:12"]
+    assert line_with(page, "--:--").split()[0] == "5"

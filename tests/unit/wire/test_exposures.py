@@ -93,6 +93,13 @@ def test_a_refused_chunk_is_said_and_the_rest_is_kept() -> None:
     assert found.spectra.fibre_F.tolist() == [*range(1, 9), *range(17, 24)]
 
 
+def test_what_decides_nothing_refuses_no_chunk() -> None:
+    first, second = chunks(field(), 12)
+    first = Message(first.header.model_copy(update={"seeing_arcsec": 1.3}), first.body)
+    found = whole([second, first])
+    assert (found.header.seeing_arcsec, found.message) == (1.3, whole(chunks(field(), 12)).message)
+
+
 def test_fibres_that_come_twice_are_refused() -> None:
     first, second = chunks(field(), 12)
     repeated = from_frames(to_frames(Message(second.header, first.body)))

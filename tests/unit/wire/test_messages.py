@@ -34,8 +34,9 @@ DESIGN = Design(
 EXPOSURE = Exposure(
     **OWN, visit="v1", exposure=2, chunk=1, n_chunks=2, n_fibres=300, n_pixels=8575, frame="rest", grid="apstar-8575"
 )
+REMARKED = EXPOSURE.model_copy(update={"seeing_arcsec": 1.31, "sky_relative": 1.08})
 HEADERS = [
-    DESIGN, EXPOSURE, VisitEnd(**OWN, visit="v1"),
+    DESIGN, EXPOSURE, REMARKED, VisitEnd(**OWN, visit="v1"),
     Heartbeat(**{**OWN, "seq": 0}, last_seq=9, oldest_seq=4), Bye(**{**OWN, "seq": 0}, last_seq=9, oldest_seq=10),
 ]  # fmt: skip
 
@@ -62,7 +63,17 @@ def test_no_changed_byte_is_accepted_as_something_else(header: Header) -> None:
 
 
 def test_a_newer_sender_may_add_a_key() -> None:
-    assert header_from_bytes(signed(seeing_arcsec=1.1)) == EXPOSURE
+    assert header_from_bytes(signed(airmass=1.1)) == EXPOSURE
+
+
+def test_seeing_and_sky_may_be_in_an_exposure_and_need_not() -> None:
+    assert b"seeing" not in header_to_bytes(EXPOSURE)
+    assert header_from_bytes(signed(seeing_arcsec=1.31, sky_relative=1.08)) == REMARKED
+
+
+@pytest.mark.parametrize("nobody_measured", [0, 0.0, -0.0, -1.2, -9999, 99.99, 999999, 1e308, None])
+def test_a_placeholder_is_unknown_and_costs_no_exposure(nobody_measured: float | None) -> None:
+    assert header_from_bytes(signed(seeing_arcsec=nobody_measured, sky_relative=nobody_measured)) == EXPOSURE
 
 
 @pytest.mark.parametrize(
@@ -82,6 +93,8 @@ def test_a_newer_sender_may_add_a_key() -> None:
         (signed(n_fibres="300"), "n_fibres: input should be a valid integer, not '300'"),
         (signed(n_fibres=True), "n_fibres"),
         (signed(chunk=3), "chunk 3 of 2"),
+        (signed(seeing_arcsec="1.3"), "seeing_arcsec: input should be a valid number, not '1.3'"),
+        (signed(sky_relative=True), "sky_relative"),
         (signed(frame="earth"), "'rest', 'barycentric' or 'observed', not 'earth'"),
         (signed(stream="apo; rm -rf"), "stream"),
         (signed(observed_at="yesterday"), "observed_at"),
@@ -100,7 +113,7 @@ def test_a_wrong_header_is_refused_with_a_sentence(data: bytes, words: str) -> N
 
 
 def test_a_body_belongs_to_exposures_only() -> None:
-    values = {**HEADERS[2].model_dump(mode="json", exclude_none=True), "body_len": 8}
+    values = {**HEADERS[3].model_dump(mode="json", exclude_none=True), "body_len": 8}
     with pytest.raises(BadMessage, match="only exposures have a body"):
         header_from_bytes(canonical({**values, "header_crc32": zlib.crc32(canonical(values))}))
 
