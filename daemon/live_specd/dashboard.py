@@ -135,7 +135,7 @@ class _Dashboard:
             return
         is_text = self.ui.help or self.ui.is_typing
         if key == "e" and not is_text:
-            self._note(export(self._screen, self._width, self._source.shown(self.ui), Path()))
+            self._note(export(self._screen, self._width, self._source.shown(self.ui), Path(), self.ui.theme))
         elif key == "y" and not is_text:
             self._note(self._copied())
         elif not is_text and (said := self._source.key(key)) is not None:

@@ -82,7 +82,7 @@ def demo(
         assert last is not None
         show(ear.draw(ui, width, height), width)
         if svg:
-            svg.write_text(as_svg(ear.draw(ui, width, height), width), "utf-8")
+            svg.write_text(as_svg(ear.draw(ui, width, height), width, ui.theme), "utf-8")
     click.echo("\n".join([*ending(last), *against_truth(last, simulate_field(seed, n_fibres, PLAN))]))
     if once:
         click.echo("This was a field of few fibres and exposures; 'live-spec demo' plays real stars and 300 fibres.")

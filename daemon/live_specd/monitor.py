@@ -87,9 +87,9 @@ def monitor(
         if svg or html:
             screen = ear.draw(ui, width, height)
             if svg:
-                svg.write_text(as_svg(screen, width), "utf-8")
+                svg.write_text(as_svg(screen, width, ui.theme), "utf-8")
             if html:
-                html.write_text(as_html(screen, width), "utf-8")
+                html.write_text(as_html(screen, width, ui.theme), "utf-8")
         elif once:
             show(ear.draw(ui, width, height), width)
         elif is_terminal():

@@ -13,19 +13,21 @@ from typing import Literal, cast
 import click
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
+from rich.terminal_theme import DEFAULT_TERMINAL_THEME, SVG_EXPORT_THEME
 
 from live_spec.core.messages import snapshot_json
 from live_spec.snapshot import Snapshot
 from live_spec.view.pen import Screen
+from live_spec.view.theme import THEMES
 
 
-def export(screen: Screen, width: int, snapshot: Snapshot, folder: Path) -> str:
+def export(screen: Screen, width: int, snapshot: Snapshot, folder: Path, theme: str) -> str:
     """Write this moment as SVG, TXT and JSON into ``folder``; gives a sentence on what came of it."""
     moment = re.sub(r"[^0-9A-Za-z]+", "", snapshot.made_at or "")[:15] or "unknown"
     shadow = "-SHADOW" if snapshot.mode == "shadow" else ""
     name = re.sub(r"[^0-9A-Za-z_-]+", "_", f"live-spec-{snapshot.source}{shadow}-{snapshot.visit or 'idle'}-{moment}")
     try:
-        (folder / f"{name}.svg").write_text(as_svg(screen, width), "utf-8")
+        (folder / f"{name}.svg").write_text(as_svg(screen, width, theme), "utf-8")
         (folder / f"{name}.txt").write_text(screen.text, "utf-8")
         (folder / f"{name}.json").write_bytes(snapshot_json(snapshot))
     except OSError as error:
@@ -59,19 +61,22 @@ def _console(width: int) -> Console:
     )  # fmt: skip
 
 
-def as_svg(screen: Screen, width: int) -> str:
-    """The screen as a picture that needs no other file."""
+def as_svg(screen: Screen, width: int, theme: str) -> str:
+    """The screen as a picture that needs no other file, on the ground for which its theme is drawn."""
     # The standard frame names web fonts; a reader without network has fonts of its own.
     frame = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
     console = Console(file=io.StringIO(), record=True, force_terminal=True, color_system="truecolor", width=width)
     console.print(screen)
-    return console.export_svg(title="live-spec monitor", code_format=frame, unique_id="live-spec")
+    is_light = THEMES[theme].light
+    ground = DEFAULT_TERMINAL_THEME if is_light else SVG_EXPORT_THEME
+    svg = console.export_svg(title="live-spec monitor", theme=ground, code_format=frame, unique_id="live-spec")
+    return svg.replace("rgba(255,255,255,0.35)", "rgba(0,0,0,0.35)") if is_light else svg  # the line around it
 
 
-def as_html(screen: Screen, width: int) -> str:
+def as_html(screen: Screen, width: int, theme: str) -> str:
     """The same picture as a page that needs no other file; Rich's own pages lose what is reversed: a DEMO, a STALE."""
     head = '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>live-spec monitor</title></head><body>'
-    return f"{head}\n{as_svg(screen, width)}\n</body></html>\n"
+    return f"{head}\n{as_svg(screen, width, theme)}\n</body></html>\n"
 
 
 def is_terminal() -> bool:

@@ -32,6 +32,8 @@ class Standing:
     """The phase and the words for it."""
 
     phase: Phase
+    at: datetime
+    """When that was judged, on the publisher's clock."""
     age_s: float | None
     """Age of the data; ``None`` when there are none or nobody knows."""
     why: str = ""
@@ -65,13 +67,14 @@ def standing(snapshot: Snapshot, now: datetime, *, silent_s: float = 0.0) -> Sta
     if silent_s > LOST_AFTER_S:
         why = f"the daemon has not been heard for {duration(silent_s)}; its last word may be wrong now"
         do = "is 'live-spec serve' running? This screen recovers by itself"
-        return Standing(Phase.LOST, age_s, why, do, silent_s)
+        return Standing(Phase.LOST, now, age_s, why, do, silent_s)
     if snapshot.visit is None or snapshot.exposure == 0:
-        return Standing(Phase.WAITING, age_s)
+        return Standing(Phase.WAITING, now, age_s)
     last = f"exposure {snapshot.exposure}"
     if age_s is None:
-        return Standing(Phase.STALE, None, f"nobody knows how old the data of {last} are", "wait for the next exposure")
+        why = f"nobody knows how old the data of {last} are"
+        return Standing(Phase.STALE, now, None, why, "wait for the next exposure")
     if age_s > snapshot.stale_stop_s:
         why = f"no spectra since {last}, {duration(age_s)} ago; the limit is {duration(snapshot.stale_stop_s)}"
-        return Standing(Phase.STALE, age_s, why, "check the pipeline that feeds live-spec")
-    return Standing(Phase.OLD if age_s > snapshot.stale_warn_s else Phase.CURRENT, age_s)
+        return Standing(Phase.STALE, now, age_s, why, "check the pipeline that feeds live-spec")
+    return Standing(Phase.OLD if age_s > snapshot.stale_warn_s else Phase.CURRENT, now, age_s)

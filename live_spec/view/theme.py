@@ -23,6 +23,8 @@ class Theme:
     no_advice: str = "bold reverse"
     warning: str = "bold"
     serious: str = "bold reverse"
+    light: bool = False
+    """For dark letters on a light ground."""
 
 
 # Okabe & Ito (2008): told apart by readers with deuteranopia and protanopia too.
@@ -40,7 +42,7 @@ THEMES: dict[str, Theme] = {
     ),
     "light": Theme(
         _states("#007A5A", "#0072B2", "#A86F00", "#B34700", "#9C4A78", "dim"),
-        warning="bold #A86F00", serious="bold reverse #B34700",
+        warning="bold #A86F00", serious="bold reverse #B34700", light=True,
     ),
     "mono": Theme(_states("", "", "bold", "bold", "bold", "dim")),
     "night": Theme(

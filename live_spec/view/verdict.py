@@ -60,7 +60,7 @@ def words(snapshot: Snapshot, stand: Standing, *, detailed: bool = False) -> Wor
     lines += [("finish", _finish(advice)), ("costs", _costs(advice))] if detailed else []
     lines.append(("plan", _against_plan(advice)))
     lines.append(("type", to_type(snapshot, stand)))
-    head = _head(advice) + _stop_clock(snapshot, advice)
+    head = _head(advice) + _stop_clock(snapshot, stand, advice)
     return Words(f"{voice(snapshot)}{advice.verdict}", head, _said(lines), stop=advice.verdict is Verdict.STOP)
 
 
@@ -108,15 +108,18 @@ def _head(advice: Advice) -> str:
     return f"{more}{beyond}, stop after exp {advice.stop_after}{minutes}"
 
 
-def _stop_clock(snapshot: Snapshot, advice: Advice) -> str:
-    """About when the advised stop point is reached, at the pace of a live visit so far; from two exposures on."""
+def _stop_clock(snapshot: Snapshot, stand: Standing, advice: Advice) -> str:
+    """About when the advised stop point is reached, at the pace of a live visit so far; from two exposures on. When that
+    is over and its data have not come, they are late."""
     ends = {past.exposure: end for past in snapshot.history if (end := parse_time(past.observed_at)) is not None}
     if snapshot.source != "LIVE" or advice.exposures == 0 or advice.exposure not in ends or len(ends) < 2:
         return ""
     numbers = sorted(ends)
     pace_s = median((ends[b] - ends[a]).total_seconds() / (b - a) for a, b in pairwise(numbers))
     at = ends[advice.exposure] + timedelta(seconds=advice.exposures * pace_s)
-    return f", about {at:%H:%M} UT" if pace_s > 0 else ""
+    if pace_s <= 0:
+        return ""
+    return f", about {at:%H:%M} UT" if at >= stand.at else f", was due about {at:%H:%M} UT"
 
 
 def _then(advice: Advice) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from helpers.screens import NOW, STATES, fibres, field
+from live_specd.pictures import as_svg
 from rich.console import Console
 
 from live_spec.view.overview import view
@@ -124,3 +125,11 @@ def test_the_exposures_of_the_conditions_are_those_that_were_taken() -> None:
     page = view(gap, Ui(view=4), 80, 24, NOW).text
     assert line_with(page, "10:12").split()[:2] == ["4", "10:12"]
     assert line_with(page, "--:--").split()[0] == "5"
+
+
+@pytest.mark.parametrize(("theme", "ground"), [("light", "#ffffff"), ("default", "#292929"), ("night", "#292929")])
+def test_a_picture_has_the_ground_for_which_its_theme_is_drawn(theme: str, ground: str) -> None:
+    svg = as_svg(draw("continue", ui=Ui(theme=theme)), 80, theme)
+    frame = re.search(r'<rect fill="(#\w+)" stroke="rgba\((\d+)', svg)
+    assert frame is not None
+    assert frame.groups() == (ground, "0" if theme == "light" else "255")
