@@ -121,7 +121,7 @@ def conditions(pen: Pen, snapshot: Snapshot) -> list[Text]:
 
 
 def conditions_table(pen: Pen, snapshot: Snapshot, *, full: bool = False) -> list[Text]:
-    """The same with a row each: what, how much, against what, by exposure; ``full`` says what the messages lack, too."""
+    """The same with a row each: what, how much, against what, by exposure; ``full``: and what the messages lack."""
     now = snapshot.conditions
     if not snapshot.exposure:
         return [pen.row((" nothing exposed yet", pen.theme.quiet))]
@@ -139,10 +139,10 @@ def conditions_table(pen: Pen, snapshot: Snapshot, *, full: bool = False) -> lis
         ("sky at 1.6 um", fmt.relative(now.sky_relative), "x nominal", now.sky_history),
         ("seeing", fmt.seeing(now.seeing_arcsec), "", now.seeing_history),
     ]
-    for name, value, against, history in remarks:
-        if any(known is not None for known in history):
+    for name, value, against, known in remarks:
+        if any(one is not None for one in known):
             against = "not known of this exposure" if value == fmt.UNKNOWN else against
-            rows.append((name, value, against, fmt.sparkline(history, pen.glyphs, width=room)))
+            rows.append((name, value, against, fmt.sparkline(known, pen.glyphs, width=room)))
         elif full:
             rows.append((name, fmt.UNKNOWN, "not in the messages", ""))
     if snapshot.latency_s is not None:

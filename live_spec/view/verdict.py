@@ -109,8 +109,10 @@ def _head(advice: Advice) -> str:
 
 
 def _stop_clock(snapshot: Snapshot, stand: Standing, advice: Advice) -> str:
-    """About when the advised stop point is reached, at the pace of a live visit so far; from two exposures on. When that
-    is over and its data have not come, they are late."""
+    """About when the advised stop point is reached, at the pace of a live visit so far; from two exposures on.
+
+    A time that is over, as the data of its exposure are late, is none to come.
+    """
     ends = {past.exposure: end for past in snapshot.history if (end := parse_time(past.observed_at)) is not None}
     if snapshot.source != "LIVE" or advice.exposures == 0 or advice.exposure not in ends or len(ends) < 2:
         return ""

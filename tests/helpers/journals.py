@@ -91,8 +91,9 @@ def record_night(
             # Of the first visit nobody says how the sky was, of one exposure of the others not how the seeing.
             sky = {"sky_relative": 1.0 + 0.02 * number, "seeing_arcsec": None if number == 3 else 1.2 + 0.05 * number}
             write(
-                Exposure(**envelope(), **(sky if visit else {}), visit=name, exposure=number, n_fibres=len(fibres), n_pixels=8575, frame="rest",
-                         grid="apstar-8575", dither=event.dither, exptime_s=500.0, observed_at=event.observed_at)
+                Exposure(**envelope(), visit=name, exposure=number, n_fibres=len(fibres), n_pixels=8575, frame="rest",
+                         grid="apstar-8575", dither=event.dither, exptime_s=500.0, observed_at=event.observed_at,
+                         **(sky if visit else {}))
             )  # fmt: skip
             hear(event)
             if visit == 1 and number == 2:

@@ -206,7 +206,7 @@ def test_drain_can_wait_until_everything_was_worked_through(tmp_path: Path) -> N
         ),
         (lambda feed: feed.exposure("1", n=1, flux=FLUX, ivar=FLUX, fibre=range(5), exptime_s="500"), "exptime_s"),
         (lambda feed: feed.exposure("1", n=1, flux=FLUX, ivar=FLUX, fibre=range(5), frame="earth"), "frame"),
-        (lambda feed: feed.exposure("1", n=1, flux=FLUX, ivar=FLUX, fibre=range(5), seeing_arcsec="good"), "seeing_arcsec"),
+        (lambda feed: feed.exposure("1", n=1, flux=FLUX, ivar=FLUX, fibre=range(5), seeing_arcsec="1"), "seeing"),
         (lambda feed: feed.advice(timeout=0.0), "no advice came within 0 s"),
         (lambda feed: feed.wait_for_daemon(timeout=0.0), "no daemon connected to tcp"),
     ],
