@@ -73,6 +73,13 @@ def test_simulated_visits_have_noise_masks_and_one_seed_each(tmp_path: Path) -> 
     assert "goes with synthesized stars" in run(data, [*arguments, "--from", str(tmp_path / "a"), "--out", "x"]).output
 
 
+def test_processes_are_not_asked_for_where_one_reads_the_archive(tmp_path: Path) -> None:
+    arguments = ["build", "--from", str(tmp_path), "--out", str(tmp_path / "out"), "--workers", "2"]
+    result = CliRunner().invoke(data, arguments)
+    assert result.exit_code == 2
+    assert "--workers goes with synthesized stars" in result.output
+
+
 def test_info_of_an_empty_folder_says_so(tmp_path: Path) -> None:
     result = CliRunner().invoke(data, ["info", str(tmp_path)])
     assert result.exit_code != 0
