@@ -121,6 +121,9 @@ def _model(config: Config) -> Iterator[Check]:
     step = "train it on your archive: live-spec train --help" if simulated else ""
     yield Check(f"model {config.model.path}", "warn" if simulated else "ok", text, step)
     yield _known_answer(bundle, path)
+    if card.floor is None:
+        text = "not measured by its calibration: forecasts of faint stars come too late"
+        yield Check("floors of sigma", "warn", text, "live-spec model calibrate --help")
     needed = list(dict.fromkeys(label for target in config.target for label in target.goals))
     bad = {
         label: card.label_cards[label].why or "is not usable" for label in needed if not card.label_cards[label].usable

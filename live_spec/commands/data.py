@@ -86,7 +86,9 @@ def build(
     if snr is not None:
         raise click.UsageError("--snr goes with synthesized stars; spectra given with --from have their own noise")
     if workers is not None:
-        raise click.UsageError("--workers goes with synthesized stars; spectra given with --from are read by one process")
+        raise click.UsageError(
+            "--workers goes with synthesized stars; spectra given with --from are read by one process"
+        )
     applied = () if cuts == "none" else tuple(cut.strip() for cut in cuts.split(","))
     if unknown := [cut for cut in applied if cut not in CUTS]:
         raise click.BadParameter(f"no cut {unknown[0]!r}; there are {', '.join(CUTS)}, none", param_hint="--cuts")

@@ -36,6 +36,8 @@ def info(path: Path | None, as_json: bool) -> None:
         f"trained on {training.n_spectra} spectra ({training.training}), recipe {training.recipe}, seed {training.seed}"
     )
     click.echo(f"calibrated on {card.calibrated_on}" if card.calibrated_on else "not calibrated")
+    if card.floor is None:
+        click.echo("what no light takes away of sigma is not measured: live-spec model calibrate")
     for star in card.real_stars:
         pairs = (f"{label} {star.predicted[label]:.4g} (known {known:.4g})" for label, known in star.known.items())
         click.echo(f"real: {star.name}: {', '.join(pairs)}{'' if star.trusted else ', not trusted'}")

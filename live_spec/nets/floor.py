@@ -60,9 +60,10 @@ class Floor(BaseModel):
         return cls(low=low_3.tolist(), high=high_3.tolist(), ln_sigma=ln_sigma_TL.T.tolist())
 
     def apply(self, value_FL: Floats) -> NDArray[np.float64]:
-        """Floors of stars with these labels, shape (F, L); NaN where the labels are."""
+        """Floors of stars with these labels, shape (F, L); NaN where the labels are. The same bits in any batch."""
         terms_FT = _terms(value_FL, np.array(self.low), np.array(self.high))
-        return np.asarray(np.exp(terms_FT @ np.array(self.ln_sigma).T))
+        each = zip(terms_FT.T, np.array(self.ln_sigma).T, strict=True)
+        return np.asarray(np.exp(sum(term_F[:, None] * coefficient_L for term_F, coefficient_L in each)))
 
 
 def _terms(value_FL: Floats, low_3: Floats, high_3: Floats) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ import torch
 from live_spec.labels import LABELS, N_LABELS
 from live_spec.nets.bundle import Bundle, BundleCard, GuardCard, LabelCard, MaskCard, NetworkCard, TrainingCard
 from live_spec.nets.calibration import Calibration
+from live_spec.nets.floor import Floor
 from live_spec.nets.guard import Guard
 from live_spec.nets.networks import Network, build_network
 from live_spec.nets.normalise import LabelNormaliser
@@ -37,6 +38,7 @@ def bundle(kind: str = "censored", *, passes: int = 6, guard: bool = True, **siz
         network=NetworkCard(kind=kind, sizes=network.sizes),
         masks=MaskCard(seed=1, passes=passes),
         aleatoric_includes_photon=False,
+        floor=Floor(low=(-2.0,) * 3, high=(2.0,) * 3, ln_sigma=tuple((-2.0, *[0.1] * 9) for _ in LABELS)),
         guard=guard_card if guard else None,
         label_cards={label: LabelCard(usable=True) for label in LABELS},
         training=TrainingCard(

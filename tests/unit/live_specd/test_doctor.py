@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,10 @@ from helpers.daemons import CONFIG, free_port
 from live_specd import doctor as module
 from live_specd.doctor import doctor
 from live_specd.health import Guard, Health
+
+from live_spec.commands.model import info
+from live_spec.config import load
+from live_spec.nets.bundle import Bundle
 
 
 def write(folder: Path, bundle: Path) -> Path:
@@ -36,6 +41,17 @@ def test_statement_05_a_daemon_that_could_start_is_exit_0(
     assert done.return_value == 0, document
     assert document["schema"] == "live-spec.doctor/1"
     assert {"labels the policy needs", "terminal"} <= {check["name"] for check in document["checks"]}
+
+
+@pytest.mark.slow
+def test_a_bundle_that_knows_no_floors_is_said_to_be_late(small_bundle: Path, tmp_path: Path) -> None:
+    known = Bundle.load(small_bundle)
+    replace(known, card=known.card.model_copy(update={"floor": None})).save(tmp_path / "old")
+    (floors,) = (check for check in module._model(load(write(tmp_path, tmp_path / "old"))) if "floors" in check.name)
+    assert (floors.state, floors.next) == ("warn", "live-spec model calibrate --help")
+    assert not [check for check in module._model(load(write(tmp_path, small_bundle))) if "floors" in check.name]
+    told = CliRunner().invoke(info, [str(tmp_path / "old")])
+    assert "what no light takes away of sigma is not measured" in told.output
 
 
 @pytest.mark.slow

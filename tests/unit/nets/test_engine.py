@@ -20,7 +20,7 @@ from live_spec.spectra.continuum import SpectrumShapeError, network_input, norma
 from live_spec.spectra.grid import APSTAR
 from live_spec.spectra.snr import snr_per_pixel
 
-FIELDS = ("value_FL", "epistemic_FL", "aleatoric_FL", "photon_FL", "total_FL", "trusted_F")
+FIELDS = ("value_FL", "epistemic_FL", "aleatoric_FL", "photon_FL", "total_FL", "floor_FL", "trusted_F")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -77,6 +77,7 @@ def test_a_posterior_is_the_arithmetic_of_the_passes(engine):
         np.testing.assert_allclose(getattr(got, field), numbers, rtol=2e-5, atol=1e-5)
     in_quadrature = np.sqrt(got.epistemic_FL**2 + got.aleatoric_FL**2 + got.photon_FL**2)
     np.testing.assert_allclose(got.total_FL, in_quadrature, rtol=1e-12)
+    np.testing.assert_array_equal(got.floor_FL, b.card.floor.apply(got.value_FL))
     assert got.passes == b.card.masks.passes
     assert got.trusted_F.all()
     assert got.why_F == ("", "")
