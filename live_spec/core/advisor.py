@@ -349,8 +349,8 @@ class Advisor:
             return ()
         questions = visit.ask_halves() if len(visit.goals) >= MIN_STARS else None
         self._halves = {question.visit: None for question in questions or ()}
-        messages = (*visit.messages, message) if message else visit.messages
-        visit.spectra.fold_into(self._library, tuple(fibre.star for fibre in visit.goals.fibres), messages)
+        stars = tuple(fibre.star for fibre in visit.goals.fibres)
+        visit.spectra.fold_into(self._library, stars, tuple(m for m in (*visit.inputs, message) if m))
         self._ended.add(name)
         self._visit = None
         self.remark("visit", f"visit {name} ended after {plural(visit.last, 'exposure')}", now_s=now_s)

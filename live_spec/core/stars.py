@@ -79,12 +79,20 @@ def _median_known(values_FP: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
+class Past:
+    """The messages that a sum came from. Stars that were always observed together have one, whatever their number: it
+    is in memory and in a checkpoint once, and grows with every visit."""
+
+    messages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class StarSum:
     """What earlier visits left behind of a star."""
 
     flux_P: NDArray[np.float32]
     ivar_P: NDArray[np.float32]
-    messages: tuple[str, ...]
+    past: Past
 
 
 def _shared(mine: T, theirs: T | None) -> T:
@@ -228,13 +236,25 @@ class VisitSpectra:
     @property
     def earlier_messages(self) -> tuple[str, ...]:
         """The messages of earlier visits of these stars, in order."""
-        return tuple(dict.fromkeys(message for star in self._earlier if star for message in star.messages))
+        return tuple(dict.fromkeys(message for past in self._pasts.values() for message in past.messages))
+
+    @property
+    def _pasts(self) -> dict[int, Past]:
+        """The different pasts of the stars, by identity."""
+        return {id(star.past): star.past for star in self._earlier if star}
 
     def fold_into(self, library: StarLibrary, stars: tuple[str, ...], messages: tuple[str, ...]) -> None:
-        """Leave the visit's sums in the library, with the messages they came from."""
+        """Leave the visit's sums in the library, each with the messages it came from.
+
+        Args:
+            messages: Those of this visit.
+        """
         combined = self.combine()
+        pasts = {0: Past(), **self._pasts}
+        now = {key: Past(tuple(dict.fromkeys((*past.messages, *messages)))) for key, past in pasts.items()}
         for row, star in enumerate(stars):
             if combined.info_F[row] > 0:
                 earlier = self._earlier[row]
-                together = tuple(dict.fromkeys((*(earlier.messages if earlier else ()), *messages)))
-                library.put(star, StarSum(combined.flux_FP[row], combined.ivar_FP[row], together))
+                # Copies: a view of a row would keep the rows of the whole field for as long as the star is known.
+                flux_P, ivar_P = combined.flux_FP[row].copy(), combined.ivar_FP[row].copy()
+                library.put(star, StarSum(flux_P, ivar_P, now[id(earlier.past) if earlier else 0]))

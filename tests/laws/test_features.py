@@ -179,3 +179,20 @@ def test_feature_25_an_advice_is_made_again_exactly_from_the_messages_it_names()
     last = said[-1]
     assert {"v1/design", "v1/1", "v1/2", "v1/end", "v2/2"} <= set(last.inputs)
     assert not any(message.startswith("other") for message in last.inputs)
+
+
+def overlapping_fields() -> Iterator[Event]:
+    """Three visits, each with half of the stars of the one before."""
+    for number, visit in enumerate(("v1", "v2", "v3")):
+        fibres = tuple(Fibre(i + 1, f"star {5 * number + i}") for i in range(10))
+        yield replace(design(visit=visit), fibres=fibres)
+        for n in (1, 2):
+            yield exposure(n, [30.0] * 10, visit=visit, seed=number)
+        yield VisitEnded(visit, f"{visit}/end")
+
+
+def test_feature_25_an_advice_names_nothing_of_a_star_that_it_does_not_rest_on() -> None:
+    last = verdicts(play(Advisor(config()), overlapping_fields()))[-1]
+    assert set(last.inputs) == {"v2/design", "v2/1", "v2/2", "v2/end", "v3/design", "v3/1", "v3/2"}
+    named = [event for event in overlapping_fields() if getattr(event, "message", "") in last.inputs]
+    assert advice_json(last) == advice_json(verdicts(play(Advisor(config()), named))[-1])

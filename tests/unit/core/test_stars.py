@@ -5,7 +5,7 @@ import pytest
 from helpers.night import config, design, exposure, play
 
 from live_spec.core.advisor import Advisor
-from live_spec.core.stars import StarLibrary, StarSum, VisitSpectra, normalised_exposure
+from live_spec.core.stars import Past, StarLibrary, StarSum, VisitSpectra, normalised_exposure
 from live_spec.events import VisitEnded
 from live_spec.spectra.grid import APSTAR
 
@@ -81,10 +81,27 @@ def test_rows_in_any_order_and_unwanted_fibres() -> None:
 def test_the_library_forgets_the_oldest_and_counts_it() -> None:
     library = StarLibrary(2)
     for star in ("a", "b", "c"):
-        library.put(star, StarSum(np.ones(3, np.float32), np.ones(3, np.float32), ()))
+        library.put(star, StarSum(np.ones(3, np.float32), np.ones(3, np.float32), Past()))
     assert library.get("a") is None
     assert library.get("c") is not None
     assert library.n_forgotten == 1
+
+
+def test_a_star_keeps_its_own_spectrum_alone_and_its_past_with_those_who_share_it() -> None:
+    library = StarLibrary(9)
+    for number, stars in enumerate((("a", "b", "c"), ("a", "b", "d"), ("a", "b", "d"))):
+        visit = VisitSpectra(FIBRES, stars, library)
+        visit.add(1, spectra(1, [20.0] * 3))
+        visit.fold_into(library, stars, (f"design {number}", f"exposure {number}"))
+    kept = {star: library.get(star) for star in "abcd"}
+    assert all(total is not None for total in kept.values())
+    sums = {star: total for star, total in kept.items() if total is not None}
+    assert [array.base for total in sums.values() for array in (total.flux_P, total.ivar_P)] == [None] * 8
+    assert sums["a"].past is sums["b"].past
+    assert [len(sums[star].past.messages) for star in "abcd"] == [6, 6, 2, 4]
+    again = VisitSpectra(FIBRES, ("c", "a", "d"), library)
+    assert again.earlier_messages[:3] == ("design 0", "exposure 0", "design 1")
+    assert len(again.earlier_messages) == 6
 
 
 def test_rules_that_hear_the_same_night_keep_its_spectra_once_and_say_the_same() -> None:
