@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # the arrays' types and a section's; a screen, which holds neither, keeps numpy's memory
+    import numpy as np
+    from numpy.typing import NDArray
 
-from live_spec.config import Config
+    from live_spec.config import Config
 
 
 class Role(StrEnum):

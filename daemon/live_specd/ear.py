@@ -31,8 +31,9 @@ class NoAnswer(click.ClickException):
     exit_code = 4
 
     def __init__(self, endpoint: str) -> None:
-        host, _, port = endpoint.rpartition("//")[2].partition(":")
-        remote = host not in ("127.0.0.1", "localhost", "")
+        scheme, _, address = endpoint.partition("://")
+        host, _, port = address.partition(":")
+        remote = scheme == "tcp" and host not in ("127.0.0.1", "localhost", "*")
         lines = [f"no answer from {endpoint} after {ANSWER_S:.0f} s (exit 4)"]
         lines.append(f"  is the daemon up?   {f'ssh {host} ' if remote else ''}systemctl --user status live-spec")
         if remote:

@@ -22,7 +22,7 @@ from live_spec.view.ui import KEYS, REPLAY_KEYS, Playing, Ui
 from live_spec.view.verdict import to_type, words
 
 SMALLEST = (60, 16)
-"""Below this there is one line, not a broken screen."""
+"""Below this there are a few plain lines, not a broken screen."""
 WIDE = (120, 36)
 """From this size on, the screen has choices, conditions, forecast and a log."""
 PANEL_ROWS = 8
@@ -71,7 +71,7 @@ def _draw(
 ) -> Screen:
     width = pen.width
     if width < SMALLEST[0] or height < SMALLEST[1]:
-        return _finish(pen, [_one_line(pen, snapshot, stand)], height)
+        return _finish(pen, _few_lines(pen, snapshot, stand, height), height)
     if ui.help:
         return _finish(pen, _help(pen, height, replay=playing is not None), height)
     is_wide = width >= WIDE[0] and height >= WIDE[1]
@@ -255,11 +255,16 @@ def _wide_middle(pen: Pen, snapshot: Snapshot, stand: Standing) -> list[Text]:
     return lines + pen.beside(panels.conditions_table(left, snapshot), panels.forecast(side, snapshot, stand))
 
 
-def _one_line(pen: Pen, snapshot: Snapshot, stand: Standing) -> Text:
+def _few_lines(pen: Pen, snapshot: Snapshot, stand: Standing, height: int) -> list[Text]:
+    """Verdict and age; below, as far as there is room, what to do and why."""
     said = words(snapshot, stand)
     age = f"data {duration(stand.age_s)} old" if snapshot.exposure else "no data"
     source = "" if snapshot.source == "LIVE" else snapshot.source
-    return pen.parts((0, source), (0, said.verdict), (3, said.head), (1, age), (2, "enlarge the window"))
+    lines = [pen.parts((0, source), (0, said.verdict), (1, age), (2, "enlarge the window"))]
+    for text in (said.head, *(reason for _, reason in said.lines[:1])):
+        if len(lines) < height:
+            lines += pen.paragraph("", text, indent=1, most=height - len(lines))
+    return lines
 
 
 def _help(pen: Pen, height: int, *, replay: bool) -> list[Text]:

@@ -16,6 +16,8 @@ import pytest
         ("live_specd.main", "torch astropy rich"),
         ("live_specd.promote", "torch astropy rich"),
         ("live_specd.inference", "torch"),
+        ("live_specd.monitor", "torch astropy numpy pyarrow asyncio"),
+        ("live_specd.status", "torch astropy numpy pyarrow asyncio"),
     ],
 )
 def test_statement_25_heavy_packages_stay_out(module: str, forbidden: str) -> None:

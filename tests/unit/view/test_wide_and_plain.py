@@ -133,3 +133,12 @@ def test_a_picture_has_the_ground_for_which_its_theme_is_drawn(theme: str, groun
     frame = re.search(r'<rect fill="(#\w+)" stroke="rgba\((\d+)', svg)
     assert frame is not None
     assert frame.groups() == (ground, "0" if theme == "light" else "255")
+
+
+def test_a_window_too_small_for_a_screen_still_says_what_to_do_and_why() -> None:
+    first, what, _, why, _ = draw("continue", 50, 5).text.splitlines()
+    assert first.strip() == "CONTINUE  data 6 s old  enlarge the window"
+    assert what.strip() == "2 more exposures, stop after exp 6 (17 min),"
+    assert why.strip().startswith("Mg limits: 71%")
+    assert "stop after exp 6" not in draw("stale", 50, 5).text
+    assert len(draw("continue", 50, 1).lines) == 1
