@@ -109,7 +109,9 @@ def night_strip(
                     f'<circle cx="{x(p[clock]):.1f}" cy="{bottom - tall:.1f}" r="2.5" fill="currentColor">'
                     f"<title>{escape(title)}</title></circle>"
                 )
-        parts.append(_text(2, bottom - low / 2 + 8, caption))
+        parts.append(_text(2, bottom - low / 2 + 1, caption))
+        if most > 0:
+            parts.append(_text(2, bottom - low / 2 + 15, f"to {most:.3g}" if most < 1000 else f"to {most:.0f}"))
     tip = top + height + 2
     shapes = [(mark, "l5 9 h-10 z", "#D55E00") for mark in marks] + [
         (one, "l5 5 l-5 5 l-5 -5 z", "#000") for one in orders
