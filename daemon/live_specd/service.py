@@ -43,7 +43,7 @@ from live_specd.inference import Inference, ModelInfo
 from live_specd.ingest import Ingest
 from live_specd.journal import Journal
 from live_specd.logs import say_advice
-from live_specd.memory import Memory, limit
+from live_specd.memory import Memory, give_back, limit
 from live_specd.outbox import Outbox
 from live_specd.publisher import Publisher
 from live_specd.records import Damage, Kind, Record
@@ -340,13 +340,14 @@ class Service:
         return True
 
     def _forget(self) -> None:
-        """When a visit begins, remove what neither it, telescope control nor the last nights' report needs."""
-        newest_ns = self._publisher.received_ns
-        if self._keep_ns is None or newest_ns is None or self._translator.began_ns != newest_ns:
+        """Between visits give back memory, then the journal that neither telescope control nor the report needs."""
+        if (begins := self._translator.began_ns == self._publisher.received_ns) or not self.in_visit:
+            give_back()
+        if self._keep_ns is None or not begins:
             return
         if self.rounds.is_waiting:
             log.info("nothing of the journal is removed while telescope control has decisions to deal with")
-        elif old := self._journal.forget(newest_ns - self._keep_ns):
+        elif old := self._journal.forget(self._translator.began_ns - self._keep_ns):
             log.info("removed from the journal: %s", ", ".join(old))
 
     @property

@@ -40,6 +40,15 @@ def test_the_undisturbed_nights_differ_from_one_another() -> None:
     assert all(one.decisions for one in found)
 
 
+def test_memory_is_given_back_when_a_visit_begins_and_when_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[None] = []
+    monkeypatch.setattr("live_specd.service.give_back", lambda: given.append(None))
+    for plot in PLOTS:
+        given.clear()
+        World(0, calm=True, plot=plot).run()
+        assert len(given) == 2 * plot.n_visits - (not plot.ends)
+
+
 @pytest.mark.slow
 def test_a_seed_is_the_same_night_in_another_process() -> None:
     """Whatever the order of its sets."""

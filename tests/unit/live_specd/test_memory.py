@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 from live_specd import alarms, memory
 from live_specd.alarms import AlarmDesk, change_of
 from live_specd.journal import Journal
-from live_specd.memory import SAMPLE_S, WARM_UP_S, Memory, growth, limit, resident
+from live_specd.memory import SAMPLE_S, WARM_UP_S, Memory, give_back, growth, limit, resident
 from live_specd.records import Record, read_journal
 
 from live_spec.config import Notify
@@ -88,6 +89,17 @@ def test_what_a_process_holds_is_read_from_the_system() -> None:
         assert resident([os.getpid()]) - before > size // 2
     assert resident([ended()]) == 0
     assert resident([os.getpid()]) < limit() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the GNU C library keeps it")
+def test_what_is_free_between_two_blocks_in_use_is_given_back() -> None:
+    blocks = [np.ones(12_500) for _ in range(640)]
+    in_use = blocks[::16]
+    blocks.clear()
+    full = resident([os.getpid()])
+    give_back()
+    assert full - resident([os.getpid()]) > 32e6
+    assert sum(block.sum() for block in in_use) == 40 * 12_500
 
 
 def ended() -> int:
