@@ -45,29 +45,32 @@ def elements(pen: Pen, snapshot: Snapshot, stand: Standing, rows: int, at: int =
 def conditions(pen: Pen, snapshot: Snapshot, stand: Standing, rows: int) -> list[Text]:
     """What each exposure brought, and what the circumstances cost."""
     now = snapshot.conditions
-    lines = [pen.rule("conditions"), *panels.conditions_table(pen, snapshot, full=True)]
+    lines = [pen.rule("conditions"), *panels.conditions_table(pen, snapshot, full=True)[: max(1, rows // 2)]]
+    costs = []
+    for cost in snapshot.advice.contributions if snapshot.advice and not stand.withdrawn else ():
+        costs += pen.paragraph(f" {cost.name} {fmt.percent(cost.share)}", cost.text, indent=20, most=2)
+    if costs:
+        costs = [pen.rule("what the circumstances cost, share of the priority targets"), *costs]
+    if rows - len(lines) - len(costs) < 3:  # the exposures come first
+        costs = []
     # A daemon of another version may know less.
     numbers = now.numbers or range(1, len(now.snr2_history) + 1)
     taken = list(zip_longest(numbers, now.snr2_history, now.missing_history, now.sky_history, now.seeing_history))
     has_sky, has_seeing = (any(v is not None for v in h) for h in (now.sky_history, now.seeing_history))
     caption = f" {'exp':>4}  {'UT':<5}  {pen.spell(pen.glyphs.snr2):>8}  missing"
     caption += ("    sky" if has_sky else "") + ("  seeing" if has_seeing else "")
+    shown = taken[-max(1, rows - len(lines) - 1 - len(costs)) :]
+    caption += f"  last {len(shown)} of {len(taken)}" if len(shown) < len(taken) else ""
     lines.append(pen.row((caption, pen.theme.quiet)))
     ended = {past.exposure: past.observed_at for past in snapshot.history}
     highest = max((value for value in now.snr2_history if value is not None), default=0.0)
-    costs = snapshot.advice.contributions if snapshot.advice and not stand.withdrawn else ()
-    wanted = rows - len(lines) - (1 + 2 * len(costs) if costs else 0)
-    for number, value, missing, sky, seeing in taken[-max(1, wanted) :]:
+    for number, value, missing, sky, seeing in shown:
         told = f" {fmt.whole(number, top=9999):>4}  {fmt.clock(ended.get(number), seconds=False)}"
         told += f"  {fmt.whole(value, top=99999):>8}  {fmt.whole(missing):>7}"
         told += (f"  {fmt.relative(sky):>5}" if has_sky else "") + (f"  {fmt.seeing(seeing):>6}" if has_seeing else "")
         share = None if value is None or highest <= 0 else value / highest
         lines.append(pen.row(f"{told}  ", fmt.bar(share, pen.width - len(told) - 3, pen.glyphs)))
-    if costs:
-        lines.append(pen.rule("what the circumstances cost, share of the priority targets"))
-        for cost in costs:
-            lines += pen.paragraph(f" {cost.name} {fmt.percent(cost.share)}", cost.text, indent=20, most=2)
-    return lines
+    return lines + costs
 
 
 def history(pen: Pen, snapshot: Snapshot, stand: Standing, rows: int) -> list[Text]:

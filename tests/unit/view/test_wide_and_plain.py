@@ -125,6 +125,11 @@ def test_the_exposures_of_the_conditions_are_those_that_were_taken() -> None:
     page = view(gap, Ui(view=4), 80, 24, NOW).text
     assert " 4  10:12" in page
     assert " 5  --:--" in page  # nothing was said on it yet
+    assert "of 4" not in page
+    small = view(gap, Ui(view=4), 60, 16, NOW).text
+    assert line_with(small, " exp  UT").rstrip().endswith("seeing  last 2 of 4")
+    assert " 4  10:12" in small
+    assert "circumstances cost" not in small
 
 
 @pytest.mark.parametrize(("theme", "ground"), [("light", "#ffffff"), ("default", "#292929"), ("night", "#292929")])
