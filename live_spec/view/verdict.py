@@ -121,7 +121,7 @@ def _stop_clock(snapshot: Snapshot, stand: Standing, advice: Advice) -> str:
     at = ends[advice.exposure] + timedelta(seconds=advice.exposures * pace_s)
     if pace_s <= 0:
         return ""
-    return f", about {at:%H:%M} UT" if at >= stand.at else f", was due about {at:%H:%M} UT"
+    return f", about {at:%H:%M} UT" if at >= stand.at else f", was due {at:%H:%M} UT"
 
 
 def _then(advice: Advice) -> str:

@@ -109,7 +109,7 @@ def test_statement_06_the_stop_point_has_a_time_where_the_pace_of_a_live_visit_t
     assert "about 10:32 UT" in lines(field(), stand(field()))[1]
     # Its data may be late: a time that is over is no forecast.
     waiting = replace(field(), received_at="2026-11-22T10:31:40Z")
-    for at, says in [("10:32:00", ", about 10:32 UT"), ("10:33:00", ", was due about 10:32 UT")]:
+    for at, says in [("10:32:00", ", about 10:32 UT"), ("10:33:00", ", was due 10:32 UT")]:
         late = standing(waiting, datetime.fromisoformat(f"2026-11-22T{at}Z"))
         assert lines(waiting, late)[1].endswith(says)
     once = replace(field(), history=field().history[-1:])
