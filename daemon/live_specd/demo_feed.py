@@ -17,6 +17,7 @@ import numpy as np
 from live_spec.client import Feed
 from live_spec.events import Advice, Fibre, Verdict
 from live_spec.synthesis.field import EXPOSURE_S, simulate_field
+from live_specd.tied import end_with_starter
 
 if TYPE_CHECKING:
     from live_spec.archive import ArchivedSpectrum
@@ -49,6 +50,7 @@ def main() -> None:
         feed.wait_for_daemon(ANSWER_S)
         if not sys.stdin.readline():  # a word that somebody is watching, or the end of who started us
             return
+        end_with_starter()
         pace = Pace(options.pace)
         if options.stars:
             play_star(feed, GIANT, pace)

@@ -51,7 +51,7 @@ def stage(options: list[str], bundle: str) -> Iterator[tuple[Ear, Callable[[], b
         config = crew.folder / "demo.toml"
         config.write_text(_configuration(feed_at, output_at, crew.folder / "record", bundle), "utf-8")
         click.echo("starting the daemon: it loads its network ...", err=True)
-        crew.start("daemon", "live_spec", "serve", "--config", str(config), "--source", "DEMO")
+        crew.start("daemon", "live_specd.tied", "live_spec", "serve", "--config", str(config), "--source", "DEMO")
         feed = crew.start("feed", "live_specd.demo_feed", feed_at, output_at, *options)
         ear = Ear.open(output_at)
 
