@@ -67,6 +67,8 @@ class Floor(BaseModel):
 
 
 def _terms(value_FL: Floats, low_3: Floats, high_3: Floats) -> NDArray[np.float64]:
-    x_F3 = np.clip(2 * (value_FL[:, COLUMNS] - low_3) / (high_3 - low_3) - 1, -1.0, 1.0)
+    # A network that was hardly trained says the same of every star: nothing varies with such a label.
+    span_3 = np.where(high_3 > low_3, high_3 - low_3, 1.0)
+    x_F3 = np.clip(2 * (value_FL[:, COLUMNS] - low_3) / span_3 - 1, -1.0, 1.0)
     factors_F4 = np.concatenate([np.ones((len(x_F3), 1)), x_F3], axis=1)
     return np.stack([factors_F4[:, a] * factors_F4[:, b] for a, b in PAIRS], axis=1)
