@@ -24,6 +24,8 @@ VARIANTS = {"avx512-bf16": {"avx512_bf16", "avx512bw"}, "avx512": {"avx512f"}, "
 """How the engine's kernel is compiled, best first, and what a processor must have for it."""
 WITHOUT = {"avx512-bf16": (), "avx512": ("-mno-avx512bf16",), "avx2": ("-mno-avx512f",)}
 """What makes a compiler leave out what only the better ones have."""
+TILES = "amx_bf16"
+"""A processor with tiles for bfloat16 is slower at it in vectors than at float32 (benchmarks/engine.md)."""
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-funroll-loops", "-shared", "-fPIC")
 COMPILERS = ("c++", "g++", "clang++")
 COMPILE_S = 120.0
@@ -35,23 +37,29 @@ class NoKernel(RuntimeError):
 
 @cache
 def load_kernel(variant: str | None = None) -> ctypes.CDLL:
-    """The engine's compiled kernel, of the best variant of :data:`VARIANTS` that this processor has, or a given one.
+    """The engine's compiled kernel, of the fastest variant for this processor, or a given one.
 
     Raises:
         NoKernel: Without a compiler, the instructions, or a directory to keep the result in.
     """
     has = set(_processor_flags().split())
-    able = [name for name, needed in VARIANTS.items() if needed <= has]
-    if not able:
+    if not (able := variants(has)):
         raise NoKernel("this processor has no AVX2")
     if variant not in (None, *able):
         raise NoKernel(f"this processor cannot run the kernel for {variant}")
-    flags = () if variant in (None, able[0]) else WITHOUT[variant]
+    wanted, richest = variant or able[0], min(able, key=list(VARIANTS).index)
+    flags = () if wanted == richest else WITHOUT[wanted]  # an old compiler knows no flag for what it cannot make
     kernel = compiled("engine_kernel", ("kernel_vectors", "engine_kernel", "guard_kernel"), flags)
     kernel.scratch_bytes.restype = kernel.guard_scratch_bytes.restype = ctypes.c_size_t
     kernel.run_group.restype = kernel.guard_group.restype = None
     kernel.variant.restype = ctypes.c_char_p
     return kernel
+
+
+def variants(has: set[str]) -> list[str]:
+    """What a processor with these flags can run, the fastest first."""
+    able = [name for name, needed in VARIANTS.items() if needed <= has]
+    return sorted(able, key=lambda name: name == "avx512-bf16" and TILES in has)
 
 
 def variant_of(kernel: ctypes.CDLL) -> str:

@@ -296,5 +296,6 @@ def test_a_gpu_that_is_not_there_is_named(engine):
 
 def test_warm_up_and_identity(engine):
     engine.warm_up()
-    how = "compiled bf16" if engine.kernel == "compiled" else "shared f32"
+    made = engine._compiled.variant if engine.kernel == "compiled" else ""
+    how = {"": "shared f32", "avx512-bf16": "compiled bf16"}.get(made, f"compiled f32 {made}")
     assert engine.identity == f"random@unsaved 6 passes {how} cpu"
