@@ -137,7 +137,7 @@ class Sigmas:
     photon_FL: Array
     """Photon noise, with what of the network's own uncertainty falls along with it."""
     own_error_FL: Array
-    """1-sigma relative error of a star's total on its own: finite passes and calibration."""
+    """1-sigma relative error of a star's total on its own: finite passes, calibration and, foretold, its floor."""
 
     @property
     def relative_error_FL(self) -> Array:

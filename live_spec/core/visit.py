@@ -241,8 +241,9 @@ class Visit:
         since = [doubt for doubt in self.lost if doubt not in (*asked.doubts, *self.accepted)]
         asked = self.asked[event.exposure] = replace(asked, doubts=(*asked.doubts, *since))
         posterior, snr_F = self._spread(event)
-        before = [judged for number, judged in self.judged.items() if number != event.exposure]
         sigma = sigmas(posterior)
+        self.judged.pop(event.exposure, None)  # a late exposure is judged last, whatever its number
+        before = self.latest
         standing = judge(
             posterior,
             sigma,
@@ -252,10 +253,9 @@ class Visit:
             confidence=config.policy.active_rule.confidence,
             remaining=asked.progress.cap - asked.progress.exposure,
             notes_F=asked.notes_F,
-            before=before[-1].standing if before else None,
+            before=before.standing if before else None,
         )
         judged = Judged(asked, posterior, snr_F, sigma, standing, event.bundle, event.degraded)
-        self.judged.pop(event.exposure, None)  # a late exposure is judged last, whatever its number
         self.judged[event.exposure] = judged
         return judged
 

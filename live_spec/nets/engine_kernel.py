@@ -21,7 +21,7 @@ from importlib import resources
 from pathlib import Path
 
 VARIANTS = {"avx512-bf16": {"avx512_bf16", "avx512bw"}, "avx512": {"avx512f"}, "avx2": {"avx2", "fma"}}
-"""How the engine's kernel is compiled, best first, and what a processor must have for it."""
+"""How the engine's kernel is compiled, that with most instructions first, and what a processor must have for it."""
 WITHOUT = {"avx512-bf16": (), "avx512": ("-mno-avx512bf16",), "avx2": ("-mno-avx512f",)}
 """What makes a compiler leave out what only the better ones have."""
 TILES = "amx_bf16"
@@ -47,7 +47,7 @@ def load_kernel(variant: str | None = None) -> ctypes.CDLL:
         raise NoKernel("this processor has no AVX2")
     if variant not in (None, *able):
         raise NoKernel(f"this processor cannot run the kernel for {variant}")
-    wanted, richest = variant or able[0], min(able, key=list(VARIANTS).index)
+    wanted, richest = variant or able[0], next(name for name in VARIANTS if name in able)
     flags = () if wanted == richest else WITHOUT[wanted]  # an old compiler knows no flag for what it cannot make
     kernel = compiled("engine_kernel", ("kernel_vectors", "engine_kernel", "guard_kernel"), flags)
     kernel.scratch_bytes.restype = kernel.guard_scratch_bytes.restype = ctypes.c_size_t

@@ -151,9 +151,6 @@ def test_no_light_yet_is_a_wide_forecast_not_an_error() -> None:
     assert future(np.zeros(2)).moments(1)[1] > 0
 
 
-TRUSTED = (np.ones(1, bool), ("",), np.ones(1))
-
-
 def said(snr_F: np.ndarray, *, own: float, falls: float, floor: float = np.nan, passes: int = 100) -> LabelPosterior:
     """A network that takes noisy spectra for harder ones: of its own variance a part falls along with the photons'."""
     photon_FL = np.repeat(3.0 / np.asarray(snr_F)[:, None], N_LABELS, axis=1)
