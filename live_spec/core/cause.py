@@ -15,6 +15,7 @@ from live_spec.core.rules import Decision
 from live_spec.core.visit import Judged
 from live_spec.events import Binding, Contribution, TargetState, Verdict
 from live_spec.labels import LABELS, symbol
+from live_spec.words import probability
 
 
 def limiting_label(judged: Judged, goals: GoalTable) -> str | None:
@@ -77,7 +78,7 @@ def cause(decision: Decision, judged: Judged, goals: GoalTable, rule: Rule, limi
         return decision.reason
     where = f"{share(n_done, n_counting)} {targets(n_counting)} at goal, rule needs {100 * rule.fraction:.0f}%"
     if decision.verdict is Verdict.STOP:
-        return f"{where}, P(rule met) {decision.p_met:.2f}"
+        return f"{where}, P(rule met) {probability(decision.p_met)}"
     program = binding_program(judged, goals)
     words = f"{symbol(limiting)} limits{f' {program}' if program else ''}: {where}" if limiting else where
     return f"{words}; {decision.reason}" if decision.reason else words

@@ -21,6 +21,7 @@ from live_spec.core.forecast import Rates, Sigmas, finish, quantile, quorum
 from live_spec.core.marginal import best_stop
 from live_spec.core.progress import Progress
 from live_spec.events import Choice, Finish, Verdict
+from live_spec.words import probability
 
 Array = NDArray[np.float64]
 
@@ -199,7 +200,7 @@ def _why_not_yet(rule: Rule, situation: Situation, current: Choice | None) -> st
     """Why a field whose share is reached goes on."""
     now, have = situation.progress, situation.share_done
     if situation.stood and current is not None:
-        return f"the stop is taken back: P(rule met) fell to {current.p_met:.2f}"
+        return f"the stop is taken back: P(rule met) fell to {probability(current.p_met)}"
     if have is None or have < rule.fraction:
         return ""
     if now.exposure < rule.min_exposures:

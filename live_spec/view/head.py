@@ -14,7 +14,8 @@ from live_spec.view.format import parse_time
 from live_spec.view.pen import Cell, Pen
 from live_spec.view.states import Phase, Standing, uptime_s
 from live_spec.view.ui import Playing
-from live_spec.view.verdict import probability, words
+from live_spec.view.verdict import words
+from live_spec.words import probability
 
 LOCAL_WIDTH = 120
 """From this width on there is room for local time."""

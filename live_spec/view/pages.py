@@ -16,8 +16,7 @@ from live_spec.view.choose import required_first, worst
 from live_spec.view.pen import Pen
 from live_spec.view.plain import to_acknowledge
 from live_spec.view.states import Standing
-from live_spec.view.verdict import probability
-from live_spec.words import plural
+from live_spec.words import plural, probability
 
 CHART_ROWS = 13
 SPECTRUM_ROWS = 10

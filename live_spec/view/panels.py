@@ -13,8 +13,7 @@ from live_spec.view import format as fmt
 from live_spec.view.choose import required_first
 from live_spec.view.pen import Cell, Pen
 from live_spec.view.states import Standing
-from live_spec.view.verdict import probability
-from live_spec.words import plural
+from live_spec.words import plural, probability
 
 LEAST_WHY = 18
 """Columns below which a reason is more mark than words."""

@@ -11,7 +11,7 @@ from live_spec.events import Advice, Verdict
 from live_spec.snapshot import Snapshot
 from live_spec.view.format import interval, parse_time, percent
 from live_spec.view.states import Phase, Standing
-from live_spec.words import plural
+from live_spec.words import plural, probability
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +166,3 @@ def _against_plan(advice: Advice) -> str:
     short = None if advice.have is None else round(advice.n_counting * (1 - advice.have))
     left = f"   stop now leaves {short} targets short" if short and advice.n_counting > 1 else ""
     return f"{plural(advice.plan, 'exposure')}, {change}{left}"
-
-
-def probability(p: float | None) -> str:
-    """Two digits; never 1.00 or 0.00 unless it is exactly so."""
-    if p is None:
-        return "--"
-    return f"{p:.2f}" if p in (0.0, 1.0) else f"{min(max(p, 0.01), 0.99):.2f}"

@@ -349,6 +349,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="where to work; kept when the run fails")
     options = parser.parse_args()
+    if options.folder:
+        options.folder.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=options.folder, prefix="kills-"))
     bundle(passes=4).save(folder / "bundle")
     known_answer.record(folder / "bundle")

@@ -180,6 +180,8 @@ def main() -> None:
     parser.add_argument("--bundle", default="default")
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
+    if options.folder:
+        options.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="soak-") as folder:
         found = soak(Path(folder), options.bundle, options.minutes, options.fibres, options.period)
     sys.stdout.write("\n".join(found or ["flat: nothing has grown after the warm-up, nothing was lost"]) + "\n")
