@@ -1,7 +1,8 @@
 """The daemon's side of the inference worker: starts it, asks it, and starts it again when it dies or hangs.
 
 A question is put at most twice, to two different processes; then the answer is :class:`PredictionFailed`, so a spectrum
-that kills the network costs one prediction and not the night. One question at a time.
+that kills the network costs one prediction and not the night. A worker that dies while it starts says nothing about the
+question: it waits for the next one, unless none has come up for too long. One question at a time.
 
 Every hour the worker is asked for its known answer. One that is not right any more, or not there in time, is replaced:
 its successor reads the bundle from the disk, checksums and all.
@@ -31,6 +32,7 @@ START_S = 180.0
 DEADLINE_S = 60.0
 DEADLINE_PER_FIBRE_S = 0.2
 TRIES = 2
+"""How often a question is put, and how many workers may be lost in a row before a question no longer waits for one."""
 LONGEST_PAUSE_S = 60.0
 """Before the next start: none after the first failure, then a second, and twice as long each time until an answer."""
 CHECK_S = 3600.0
@@ -161,7 +163,8 @@ class Inference:
         if died or (awaited and time.monotonic() > self._due_s):
             code = self._process.poll() if self._process else None
             what = "was not ready in time" if not self._ready else "gave no answer in time"
-            return self._lost(f"the inference worker {f'ended with exit code {code}' if died else what}")
+            said = f"the inference worker {f'ended with exit code {code}' if died else what}"
+            return self._lost(said, hopeless=not self._ready and not died)
         if not awaited and time.monotonic() > self._check_due_s:
             self._checking, self._due_s = True, time.monotonic() + self._deadline_s
             self._link.send_multipart((CHECK, b""), zmq.NOBLOCK)
@@ -250,7 +253,7 @@ class Inference:
         try:
             self._welcome(card)
         except WorkerFailed as error:
-            return self._lost(str(error))
+            return self._lost(str(error), hopeless=True)
         self.reports.append("the inference worker is ready again")
         if self._question is not None:
             self._put()
@@ -267,8 +270,11 @@ class Inference:
         except zmq.Again:
             return  # the worker is gone: the next poll sees it
 
-    def _lost(self, reason: str) -> PredictionFailed | None:
-        """End this worker; a later :meth:`poll` starts another, which gets the question unless it was put too often."""
+    def _lost(self, reason: str, *, hopeless: bool = False) -> PredictionFailed | None:
+        """End this worker; a later :meth:`poll` starts another, which gets the question unless it was put too often.
+
+        Where there is little hope for another worker, the question is given up, too.
+        """
         started = self._ready
         self._end()
         self._failures += 1
@@ -276,7 +282,8 @@ class Inference:
         pause_s = 0.0 if self._failures == 1 else min(LONGEST_PAUSE_S, 2.0 ** (self._failures - 2))
         self._next_start_s = time.monotonic() + pause_s
         self.reports.append(f"{reason}; starting another")
-        if self._question is None or (started and self._tries < TRIES):
+        hopeless = hopeless or (not started and self._failures > TRIES)
+        if self._question is None or (self._tries < TRIES and not hopeless):
             return None
         request = self._question[1]
         self._question = None

@@ -65,13 +65,22 @@ def ports(n: int) -> int:
 
 
 class Tail:
-    """Counts words in a file that grows."""
+    """Counts words in a file that grows, and knows the line in which each came last."""
 
     def __init__(self, path: Path, *words: bytes) -> None:
-        self._path, self._at, self._rest = path, 0, b""
-        self.counts = dict.fromkeys(words, 0)
+        self._path, self._at, self._rest, self._n_lines = path, 0, b"", 0
+        self._counts, self._last = dict.fromkeys(words, 0), dict.fromkeys(words, 0)
 
     def count(self, word: bytes) -> int:
+        self._read()
+        return self._counts[word]
+
+    def last(self, word: bytes) -> int:
+        """Number of the line; 0 before there is any."""
+        self._read()
+        return self._last[word]
+
+    def _read(self) -> None:
         if self._path.exists():
             with self._path.open("rb") as file:
                 file.seek(self._at)
@@ -79,12 +88,14 @@ class Tail:
             self._at += len(new)
             *lines, self._rest = (self._rest + new).split(b"\n")
             for line in lines:
-                for each in self.counts:
-                    self.counts[each] += each in line
-        return self.counts[word]
+                self._n_lines += 1
+                for word in self._counts:
+                    if word in line:
+                        self._counts[word] += 1
+                        self._last[word] = self._n_lines
 
 
-ADVICE, READY = b" advice v", b"ready, waiting"
+ADVICE, READY, AGAIN = b" advice v", b"ready, waiting", b"worker is ready again"
 
 
 @dataclass
@@ -104,7 +115,7 @@ class Site:
         _, self._input, self._output, self._decisions = (f"tcp://127.0.0.1:{first + n}" for n in range(4))
         extra = f'decisions = "{self._decisions}"\n[security]\nkeys = "{self.keys}"\n'
         self.daemon = Daemon(self.folder / "daemon", self.bundle, self._input, extra=extra, output=self._output)
-        self.tail = Tail(self.daemon.folder / "log", ADVICE, READY)
+        self.tail = Tail(self.daemon.folder / "log", ADVICE, READY, AGAIN)
 
     def start(self, name: str) -> None:
         if name == "daemon":
@@ -166,9 +177,8 @@ class Reaper:
     def __init__(self, site: Site, rng: random.Random) -> None:
         self._site, self._rng = site, rng
         self.kills: Counter[str] = Counter()
-        self._worker_killed_at = -1
-        """Number of advices when the worker was killed under this daemon. Two deaths over one question would be a
-        spectrum that kills: another row of the table, in which the answer is given up."""
+        self._n_again: int | None = None
+        """How often a worker had been ready again when it was killed last under this daemon."""
         self._ready_at = 0
 
     def run(self, cycles: int, stop: threading.Event) -> None:
@@ -218,17 +228,20 @@ class Reaper:
         return self._site.tail.count(ADVICE)
 
     def _starting(self) -> None:
-        self._ready_at, self._worker_killed_at = self._site.tail.count(READY) + 1, -1
+        self._ready_at, self._n_again = self._site.tail.count(READY) + 1, None
         self._site.start("daemon")
 
     def _kill_worker(self) -> bool:
-        if self._worker_killed_at == self._n_advice:
+        """Two deaths over one question would be a spectrum that kills: another row of the table, in which the answer is
+        given up. An advice after its successor was ready says that what the last one worked on is answered."""
+        tail, n_again = self._site.tail, self._site.tail.count(AGAIN)
+        if self._n_again is not None and not (n_again > self._n_again and tail.last(ADVICE) > tail.last(AGAIN)):
             return False
         try:
             self._site.daemon.kill_worker()
         except (ValueError, ProcessLookupError, FileNotFoundError):  # there is none at this moment
             return False
-        self._worker_killed_at = self._n_advice
+        self._n_again = n_again
         self.kills["worker"] += 1
         return True
 
@@ -241,7 +254,7 @@ class Reaper:
             # A daemon whose worker dies before it was ever ready cannot start, says so, and is started again.
             starting = site.tail.count(READY) < self._ready_at
             path = site.folder / ("daemon/log" if name == "daemon" else f"{name}.log")
-            excused = name == "daemon" and code == 1 and starting and self._worker_killed_at >= 0
+            excused = name == "daemon" and code == 1 and starting and self._n_again is not None
             assert excused, f"the {name} ended with {code}: {path.read_text()[-3000:]}"
             self._starting()
 

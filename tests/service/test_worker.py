@@ -107,6 +107,47 @@ def test_row_poison_crash_loop_a_question_that_kills_two_workers_is_given_up_and
     assert isinstance(answer(worker), LabelsPredicted)
 
 
+def kill(worker: Inference) -> PredictionFailed | LabelsPredicted | None:
+    """Kill the present worker and wait until the next one starts, or for what comes of the question before."""
+    before, found = worker.pid, None
+    assert before is not None
+    os.kill(before, signal.SIGKILL)
+    while found is None and worker.pid in (before, None):
+        found = worker.poll(0.01)
+    return found
+
+
+@pytest.fixture
+def stopped(worker: Inference) -> Inference:
+    """One that cannot answer before it is killed."""
+    worker.start()
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGSTOP)
+    return worker
+
+
+def test_row_gpu_hang_a_worker_killed_while_it_starts_does_not_cost_the_question(stopped: Inference) -> None:
+    stopped.ask(question(), "k")
+    assert kill(stopped) is None
+    assert kill(stopped) is None
+    assert isinstance(answer(stopped), LabelsPredicted)
+
+
+def test_row_gpu_hang_a_question_that_comes_while_a_worker_starts_waits_for_the_next(
+    stopped: Inference,
+) -> None:
+    assert kill(stopped) is None
+    stopped.ask(question(), "k")
+    assert kill(stopped) is None
+    assert isinstance(answer(stopped), LabelsPredicted)
+
+
+def test_row_poison_crash_loop_three_workers_lost_in_a_row_cost_the_question(stopped: Inference) -> None:
+    stopped.ask(question(), "k")
+    assert [kill(stopped) is None for _ in range(3)] == [True, True, False]
+    assert stopped._question is None
+
+
 def test_a_worker_that_cannot_start_is_tried_again_after_longer_and_longer_pauses(
     worker: Inference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
