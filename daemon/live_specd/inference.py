@@ -2,7 +2,7 @@
 
 A question is put at most twice, to two different processes; then the answer is :class:`PredictionFailed`, so a spectrum
 that kills the network costs one prediction and not the night. A worker that dies while it starts says nothing about the
-question: it waits for the next one, unless none has come up for too long. One question at a time.
+question: it waits for the next one, unless three in a row were lost. One question at a time.
 
 Every hour the worker is asked for its known answer. One that is not right any more, or not there in time, is replaced:
 its successor reads the bundle from the disk, checksums and all.
